@@ -1,0 +1,380 @@
+//! What the control plane asks of a pod host, and what the host answers.
+//!
+//! One connection (an SSH channel joined to the daemon's socket by `pinacle-host gate`, or an upgraded
+//! HTTPS connection) carries one request after another. A request is one JSON frame. A *unary* command is
+//! answered by one JSON frame, a [`Reply`]. A *stream* command is first answered by [`Reply::Streaming`];
+//! from then on both sides send data and [`StreamInput`]/[`StreamOutput`] frames until the host sends
+//! [`StreamOutput::Exit`] or [`StreamOutput::Error`], and the connection is closed.
+//! The daemon speaks the same frames to `pinacle-init` inside the pod.
+
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+use uuid::Uuid;
+
+/// Version of this protocol; a host that speaks another one is not used.
+pub const PROTOCOL: u32 = 1;
+
+/// Which installation of Pinacle a host belongs to. The epoch rises by one when the database is restored
+/// from a copy, so that a host that has seen newer wishes is not driven by older ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installation {
+    pub id: Uuid,
+    pub epoch: u32,
+}
+
+/// The first frame of every exchange.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub protocol: u32,
+    /// Must equal what the host was given when it joined; left out by `Hello` alone.
+    #[serde(default)]
+    pub installation: Option<Installation>,
+    pub command: Command,
+}
+
+/// Every command may be repeated: it brings about a state and says so when that state is there already.
+/// A command with a `fence` changes the pod and is refused with `stale_fence` when the host has seen a higher one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Who are you? Answers `HostHello`. Needs no installation.
+    Hello,
+    /// Answers `Inventory`.
+    Inventory,
+    /// Give the pod its writable layer: `disk_bytes`, ext4, kept until `Delete`.
+    Layer { pod: Uuid, fence: i64, disk_bytes: u64 },
+    /// Give the pod its network namespace and address.
+    Network { pod: Uuid, fence: i64, address: Ipv4Addr },
+    /// Boot the sandbox, unless it runs already and was booted for `boot_after` or a later generation.
+    /// Answers `Booted`. Needs `Layer` and `Network` first.
+    Sandbox {
+        pod: Uuid,
+        fence: i64,
+        /// The wish that this boot answers; remembered as the sandbox's own.
+        generation: i64,
+        /// A sandbox booted for an older generation than this is stopped first (restart).
+        boot_after: i64,
+        hostname: String,
+        /// Thousandths of a core; capped to the host's cores.
+        cpu_milli: u32,
+        memory_bytes: u64,
+    },
+    /// Put keys, secrets and git identity in place (`/run/pinacle`, a tmpfs).
+    Configure { pod: Uuid, fence: i64, config: PodConfig },
+    /// Replace the list of processes that init keeps running.
+    Processes { pod: Uuid, fence: i64, processes: Vec<ProcessSpec> },
+    /// Start one of those processes again.
+    RestartProcess { pod: Uuid, name: String },
+    /// End the sandbox and free its network; the layer stays.
+    Stop { pod: Uuid, fence: i64 },
+    /// Remove everything of the pod; the fence is remembered for 30 days.
+    Delete { pod: Uuid, fence: i64 },
+    /// Answers `Pod`.
+    Pod { pod: Uuid },
+    /// Stream: a `StreamOutput::Report` at once and whenever processes or ports change, and every 5 s for the meters.
+    Watch { pod: Uuid },
+    /// Stream: run a command. Ended when the connection is.
+    Exec { pod: Uuid, exec: ExecSpec },
+    /// Stream: attach to the named tmux session, made if it is not there.
+    Terminal { pod: Uuid, name: String, cols: u16, rows: u16 },
+    /// Answers `Terminals`.
+    Terminals { pod: Uuid },
+    /// End the named tmux session and what runs in it.
+    EndTerminal { pod: Uuid, name: String },
+    /// Stream: the content of a file below /home/dev (relative, or absolute anywhere `dev` may read).
+    ReadFile { pod: Uuid, path: String },
+    /// Stream: data frames, then `StreamInput::Eof`; replaces the file at once when all of it has arrived.
+    WriteFile { pod: Uuid, path: String, bytes: u64 },
+    /// Stream: the log of one process, from its beginning or its last 1 MiB, then as it grows.
+    ProcessLog { pod: Uuid, name: String },
+    /// Stream: a TCP connection to what listens on this port inside the pod.
+    Connect { pod: Uuid, port: u16 },
+}
+
+/// What a pod gets to know. Values are secret: neither `Debug` nor a log shows them.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodConfig {
+    pub env: BTreeMap<String, String>,
+    pub git_name: String,
+    pub git_email: String,
+    /// OpenSSH private key for the pod's repository, if it has one.
+    #[serde(default)]
+    pub ssh_private_key: Option<String>,
+    /// `https` user name and token for git's credential helper: (host, user, token).
+    #[serde(default)]
+    pub git_credential: Option<GitCredential>,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitCredential {
+    /// Scheme and authority the token is for, such as `https://github.com`.
+    pub origin: String,
+    pub username: String,
+    pub token: String,
+}
+
+impl fmt::Debug for PodConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PodConfig").field("env", &self.env.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for GitCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitCredential").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// A process that init keeps running as `dev`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessSpec {
+    /// `[a-z0-9]{1,20}`: it becomes part of a host name.
+    pub name: String,
+    /// Run by `bash -lc`.
+    pub command: String,
+    /// Absolute, inside the pod.
+    pub cwd: String,
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// A path such as `/healthz`, asked for by HTTP GET on `port`; any answer below 500 is healthy.
+    #[serde(default)]
+    pub health_check: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecSpec {
+    /// 1–256 strings; the first names the program. Never seen by a shell.
+    pub argv: Vec<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Absolute; /home/dev if left out.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// Seconds; the whole process group is killed after them.
+    pub timeout_seconds: u32,
+    /// With false, what it leaves in the background stays when the command itself has ended.
+    #[serde(default)]
+    pub kill_group_on_exit: bool,
+}
+
+/// Answer to a unary command, or the beginning of a stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Reply {
+    Done,
+    Streaming,
+    Hello(HostHello),
+    Inventory(Box<Inventory>),
+    Booted(Booted),
+    Pod(Box<PodReport>),
+    Terminals { terminals: Vec<TerminalInfo> },
+    Error(HostError),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostHello {
+    pub protocol: u32,
+    /// Version of `pinacle-host`.
+    pub version: String,
+    /// None before joining.
+    pub host_id: Option<Uuid>,
+    pub installation: Option<Installation>,
+    pub boot_id: Uuid,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Booted {
+    pub generation: i64,
+    /// False when it was running already.
+    pub started: bool,
+}
+
+/// A host as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    pub version: String,
+    pub boot_id: Uuid,
+    pub kernel: String,
+    pub runsc_version: String,
+    /// gVisor's way of intercepting system calls: `systrap`, `ptrace`, `kvm`.
+    pub runsc_platform: String,
+    pub cgroup: String,
+    /// Name of the base image, such as `base 2026.11`.
+    pub image: String,
+    /// Thousandths of a core.
+    pub cpu_milli: u32,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+    pub disk_free_bytes: u64,
+    pub pods: Vec<PodSeen>,
+}
+
+/// What a host knows of one pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PodSeen {
+    pub pod: Uuid,
+    pub sandbox: SandboxState,
+    /// Of the boot; 0 when it never was.
+    pub generation: i64,
+    pub fence: i64,
+    /// Whether its layer is there.
+    pub layer: bool,
+    pub address: Option<Ipv4Addr>,
+    pub disk_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxState {
+    Running,
+    /// Not there: never booted, stopped, or ended by itself (see `PodReport::ended`).
+    Stopped,
+}
+
+/// A pod as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PodReport {
+    pub sandbox: SandboxState,
+    pub generation: i64,
+    /// Why the sandbox ended by itself, such as `out_of_memory`; None while it runs or after a wish.
+    pub ended: Option<String>,
+    pub usage: Usage,
+    pub processes: Vec<ProcessReport>,
+    pub ports: Vec<Port>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Thousandths of a core, over the last few seconds.
+    pub cpu_milli: u32,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessReport {
+    pub name: String,
+    pub command: String,
+    pub port: Option<u16>,
+    pub state: ProcessState,
+    /// Seconds since it was started; None while it is not running.
+    pub up_seconds: Option<u64>,
+    pub restarts: u32,
+    pub exit_code: Option<i32>,
+    /// What the health check last said, such as `200` or `connection refused`.
+    pub health: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum ProcessState {
+    /// Runs, and its port or health check has not answered yet.
+    Starting,
+    Running,
+    /// Ended; started again in so many seconds.
+    BackingOff { seconds: u32 },
+}
+
+/// Something listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    pub port: u16,
+    /// Name of the process, where it is one of the pod's.
+    pub process: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalInfo {
+    pub name: String,
+    pub viewers: u32,
+    /// Seconds since the Unix epoch.
+    pub created: i64,
+}
+
+/// JSON frames that the control plane sends within a stream; the data itself goes as data frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stream", rename_all = "snake_case")]
+pub enum StreamInput {
+    Resize { cols: u16, rows: u16 },
+    /// No more input: closes stdin, completes a file.
+    Eof,
+}
+
+/// JSON frames that the host sends within a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "stream", rename_all = "snake_case")]
+pub enum StreamOutput {
+    Report(Box<PodReport>),
+    /// Of a file that is about to be sent.
+    FileInfo { bytes: u64 },
+    /// The end. `code` is None when it was ended by a signal or timed out.
+    Exit { code: Option<i32>, signal: Option<i32>, timed_out: bool },
+    /// The end, by a fault.
+    Error(HostError),
+}
+
+/// A refusal or a fault, for a person and for code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    pub code: HostErrorCode,
+    pub message: String,
+    /// Last output of what failed, at most 8 KiB.
+    #[serde(default)]
+    pub output: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostErrorCode {
+    /// The host has seen a higher fence for this pod.
+    StaleFence,
+    /// The host belongs to another installation or epoch, or to none yet.
+    WrongInstallation,
+    /// Another version of the protocol.
+    WrongProtocol,
+    /// A value that must not be.
+    Invalid,
+    NoSuchPod,
+    /// The pod is there, its sandbox does not run.
+    NotRunning,
+    /// A file, terminal or process that is not there.
+    NotFound,
+    NoSpace,
+    /// A step took longer than its deadline.
+    Timeout,
+    /// gVisor, the kernel or the file system refused.
+    Failed,
+}
+
+impl HostError {
+    pub fn new(code: HostErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), output: String::new() }
+    }
+}
+
+/// What `pinacle-host join` sends to `POST /api/v1/hosts/join`; the one-time token travels as Bearer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    pub protocol: u32,
+    pub inventory: Inventory,
+    /// OpenSSH lines, such as `ssh-ed25519 AAAA…`.
+    pub host_keys: Vec<String>,
+}
+
+/// What the host keeps from joining.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinReply {
+    pub host_id: Uuid,
+    pub installation: Installation,
+    /// Range for pod addresses, such as `10.88.3.0/24`.
+    pub pod_cidr: String,
+    /// OpenSSH line of the control plane's key, for the user `pinacle`'s authorized_keys.
+    pub control_key: String,
+}
