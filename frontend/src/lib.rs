@@ -1,0 +1,1 @@
+//! Hydrates the page that the server rendered.

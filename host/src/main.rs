@@ -1,0 +1,3 @@
+//! The pod host's daemon.
+
+fn main() {}
