@@ -47,7 +47,7 @@ boot() {
 
   # --kill-child: when this process is ended, so is the host.
   nsenter --net="/run/netns/$namespace" unshare --mount --uts --ipc --pid --fork --kill-child --mount-proc \
-    "$ROOT/dev/host-init.sh" "$folder" "$name" "$address" "$namespace" "$image" "$CARGO_TARGET_DIR/debug" >>"$folder/host.log" 2>&1 9>&- </dev/null &
+    "$ROOT/dev/host-init.sh" "$folder" "$name" "$address" "$namespace" "$image" "$BIN" >>"$folder/host.log" 2>&1 </dev/null &
   local outside=$! inside=
   wait_for 10 "$name" pgrep -P "$outside"
   inside="$(pgrep -P "$outside")"

@@ -4,7 +4,9 @@
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 CACHE="${PINACLE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pinacle}"
-DATA_HOME="${PINACLE_DATA_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/pinacle}"
+# Root's home is closed to the user that Postgres runs as.
+if [ "$(id -u)" = 0 ]; then default_data=/var/lib/pinacle-dev; else default_data="${XDG_DATA_HOME:-$HOME/.local/share}/pinacle"; fi
+DATA_HOME="${PINACLE_DATA_HOME:-$default_data}"
 # shellcheck source=/dev/null
 [ ! -f "$CACHE/toolchain.env" ] || . "$CACHE/toolchain.env"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/pinacle/target}"
@@ -12,6 +14,8 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/pinacle/target}"
 STACK="${STACK:-local}"
 STACK_NUMBER="${STACK_NUMBER:-0}"
 DATA="$DATA_HOME/$STACK"
+# The programs that this stack runs: copies, so that a build beside it changes nothing.
+BIN="$DATA/bin"
 # Everything that the kernel knows by name carries this: namespaces, cgroups, links.
 PREFIX="pinacle-$STACK"
 # Links have at most 15 characters.

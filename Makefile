@@ -1,0 +1,23 @@
+# Each target works on a fresh machine; what is missing is set up first.
+.PHONY: help setup run test token fmt lint
+
+help: ## what there is
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: ## install what building, running and testing need
+	@dev/setup.sh
+
+run: ## start everything and serve http://localhost:3000 (HOSTS=2: two pod hosts)
+	@HOSTS=$(HOSTS) dev/run.sh
+
+test: ## format, lint, unit, integration and browser tests on a stack of their own
+	@dev/test.sh
+
+token: ## print an API token on the running stack (LOGIN=owner)
+	@dev/token.sh "$(LOGIN)"
+
+fmt: setup ## format the code
+	@dev/lint.sh format
+
+lint: setup ## clippy, on the workspace and on the pages for wasm32
+	@dev/lint.sh clippy

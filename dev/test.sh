@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# `make test`: everything, from nothing: format, lint, unit and integration tests on a stack of their own, Playwright.
+# Ends with one line, `N passed, N failed`. Leaves nothing behind, also when interrupted; sweeps what a killed run left.
+set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+HOSTS="${HOSTS:-2}"
+passed=0 failed=0
+cd "$ROOT" || exit 1
+
+"$ROOT/dev/setup.sh" || exit 1
+. "$ROOT/dev/lib.sh"
+
+# --- a stack of this run's own: the first number that nobody holds ---
+
+mkdir -p "$DATA_HOME"
+mine=
+for number in $(seq 1 90); do
+  [ -z "$mine" ] || [ -e "$DATA_HOME/test-$number.lock" ] || continue
+  exec 7>"$DATA_HOME/test-$number.lock"
+  if flock -n 7; then
+    # Nobody runs under this number: what is there is left of a killed run.
+    STACK="test-$number" STACK_NUMBER="$number" "$ROOT/dev/stack.sh" wipe 6>&- 7>&- || say "test-$number could not be swept"
+    # The same lock under another number of this process; children never get it.
+    [ -n "$mine" ] || { mine="$number"; exec 6>&7; }
+  fi
+  exec 7>&-
+done
+[ -n "$mine" ] || die "ninety test stacks are running already"
+STACK="test-$mine" STACK_NUMBER="$mine"
+export STACK STACK_NUMBER
+unset DATABASE_URL "${!PINACLE_GITHUB@}" SERVER_PORT GITHUB_PORT
+. "$ROOT/dev/lib.sh"
+results="$(mktemp -d)"
+
+end() {
+  trap '' INT TERM
+  trap - EXIT
+  "$ROOT/dev/stack.sh" wipe 6>&-
+  rm -rf "$results"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# --- counting ---
+
+# step NAME COMMAND…: one test that passes or fails.
+step() {
+  local name="$1"; shift
+  say "$name"
+  if "$@" 6>&-; then passed=$((passed + 1)); else failed=$((failed + 1)); say "$name FAILED"; fi
+}
+
+# counted NAME COMMAND…: a run of tests whose own counts are added up.
+counted() {
+  local name="$1" code ok bad; shift
+  say "$name"
+  "$@" 6>&- 2>&1 | tee "$results/log"
+  code="${PIPESTATUS[0]}"
+  # cargo test: `test result: ok. 9 passed; 0 failed;` — end2end: `9 passed, 0 failed`.
+  ok="$(sed -nE 's/^(test result: .*\. )?([0-9]+) passed[;,].*/\2/p' "$results/log" | awk '{n += $1} END {print n + 0}')"
+  bad="$(sed -nE 's/^(test result: .*\. )?[0-9]+ passed[;,] ([0-9]+) failed.*/\2/p' "$results/log" | awk '{n += $1} END {print n + 0}')"
+  # What broke before it could count is one failure.
+  if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+  passed=$((passed + ok)) failed=$((failed + bad))
+}
+
+step "format" "$ROOT/dev/lint.sh" check-format
+step "lint: workspace" "$ROOT/dev/lint.sh" clippy-workspace
+step "lint: pages in the browser" "$ROOT/dev/lint.sh" clippy-wasm
+step "build" "$ROOT/dev/build.sh"
+
+if [ "$HOSTS" -gt 0 ] && ! "$ROOT/dev/hosts.sh" check; then failed=$((failed + 1)); HOSTS=0; fi
+step "stack" setsid -w "$ROOT/dev/stack.sh" up "$HOSTS" off
+# What the tests start by themselves (servers, databases) takes its addresses from the stack's environment.
+# shellcheck source=/dev/null
+. "$DATA/env"
+export PINACLE_TEST_STACK="$STACK" PINACLE_TEST_HOSTS="$HOSTS"
+counted "unit and integration tests" cargo test --workspace --features pinacle-host/daemon --no-fail-fast
+step "server" setsid -w "$ROOT/dev/stack.sh" serve
+[ "$HOSTS" -eq 0 ] || step "hosts join" "$ROOT/dev/join.sh" "$HOSTS"
+if [ -f end2end/package.json ]; then
+  counted "browser" env BASE_URL="http://localhost:$SERVER_PORT" GITHUB_URL="http://localhost:$GITHUB_PORT" npm test --silent --prefix end2end
+fi
+
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
