@@ -14,7 +14,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Command {
     /// Serve OAuth, the API and git.
-    Serve(Config),
+    Serve(Box<Config>),
     /// Answer every HTTP request with the sentence that nobody should have got here.
     Decoy {
         #[arg(long, required = true)]

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let ended = match config::Arguments::parse().command {
-        config::Command::Serve(config) => serve::run(config).await,
+        config::Command::Serve(config) => serve::run(*config).await,
         config::Command::Decoy { listen } => decoy::run(&listen).await,
     };
     match ended {
