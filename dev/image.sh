@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the pods' base image with mmdebstrap, once: $CACHE/image/VERSION/{rootfs.tar.zst, rootfs/}. Prints the folder.
 set -euo pipefail
+# shellcheck disable=SC2034 # What messages begin with.
 STACK=image
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -20,6 +21,7 @@ if [ ! -f "$IMAGE/complete" ]; then
   mkdir -p "$IMAGE"
   if [ ! -f "$CACHE/image/$VERSION.tar.zst" ]; then
     say "making the pods' base image (about two minutes, once)"
+    # shellcheck disable=SC2016 # $1 is the hooks' own: the folder of the image.
     mmdebstrap --variant=minbase --include="$PACKAGES" --quiet \
       --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/man/*' \
       --customize-hook='chroot "$1" useradd --create-home --uid 1000 --shell /bin/bash dev' \

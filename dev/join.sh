@@ -12,7 +12,7 @@ api() { # METHOD PATH [BODY]; the token goes by standard input, not by argument
     curl -fsS -m 20 -K - -X "$1" -H 'Content-Type: application/json' ${3:+--data "$3"} "$API$2"
 }
 
-[ -s "$token_file" ] && api GET /me >/dev/null 2>&1 || (umask 077 && "$ROOT/dev/token.sh" operator >"$token_file")
+if [ ! -s "$token_file" ] || ! api GET /me >/dev/null 2>&1; then (umask 077 && "$ROOT/dev/token.sh" operator >"$token_file"); fi
 joined="$(api GET '/hosts?limit=100' | jq -r '.items[] | select(.state != "joining") | .name')"
 for number in $(seq 1 "$1"); do
   name="host$number"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the scripts of the local stack share: where things lie, what a stack's name and number decide, how to say things.
 # Sourced, not run. Takes STACK (a name, `local` by default) and STACK_NUMBER (0–99: addresses and ports follow from it).
+# shellcheck disable=SC2034 # What is unused here is used by those who source it.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 CACHE="${PINACLE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pinacle}"

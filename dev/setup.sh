@@ -3,6 +3,7 @@
 # Each need is tried in this order: what is there, what is prebuilt, what can be built.
 # Writes $CACHE/toolchain.env, which the other scripts source through lib.sh.
 set -euo pipefail
+# shellcheck disable=SC2034 # What messages begin with.
 STACK=setup
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -115,7 +116,8 @@ cargo="$(dirname "$compiler")/cargo"
 formatter="$(command -v rustfmt || true)"
 [ -n "$formatter" ] || formatter="$(find "$HOME/.cargo/bin/rustfmt" 2>/dev/null || true)"
 if [ -z "$formatter" ] && has apt-get && [ "$(id -u)" = 0 ]; then apt_install rustfmt; formatter=/usr/bin/rustfmt; fi
-export PATH="$TOOLS/bin:$(dirname "$compiler"):$PATH" RUSTC="$compiler"
+compiler_folder="$(dirname "$compiler")"
+export PATH="$TOOLS/bin:$compiler_folder:$PATH" RUSTC="$compiler"
 
 # --- cargo-leptos and wasm-bindgen ---
 
@@ -141,7 +143,7 @@ rm -rf "$CACHE/tools-target"
   printf '%s\n' "$STAMP"
   printf 'export RUSTC=%q CARGO=%q RUSTFMT=%q PG_BIN=%q\n' "$compiler" "$cargo" "$formatter" "$(pg_bin)"
   # shellcheck disable=SC2016 # PATH and HOME are those of the one who sources it.
-  printf 'export PATH=%q:%q:"$PATH":/usr/sbin:/sbin\nexport CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/pinacle/target}"\n' "$TOOLS/bin" "$(dirname "$compiler")"
+  printf 'export PATH=%q:%q:"$PATH":/usr/sbin:/sbin\nexport CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/pinacle/target}"\n' "$TOOLS/bin" "$compiler_folder"
 } >"$CACHE/toolchain.env.new"
 mv "$CACHE/toolchain.env.new" "$CACHE/toolchain.env"
 exec 9>&-

@@ -18,7 +18,7 @@ location() { web -o /dev/null -w '%{redirect_url}' "$@"; }
 
 ask="$(location "$BASE/auth/github?return_to=/")"
 [ -n "$ask" ] || die "the server did not send the sign-in on"
-back="$(location "$ask&login=$LOGIN")"
+back="$(location "$ask&login=$LOGIN" 2>/dev/null || true)"
 case "$back" in "$BASE"/*code=*) ;; *) die "the stand-in refused: is '$LOGIN' one of owner, member, outsider, operator, two-part-name?" ;; esac
 location "$back" >/dev/null
 answer="$(web -H 'Accept: application/json' --data-urlencode "name=script $(date -u +%FT%TZ)" --data "scope=$SCOPE" --data "expires_days=$EXPIRES_DAYS" "$BASE/fn/account/create-token")"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Copies what the browser gets as it is (xterm.js) from npm to public/vendor, and what end2end/ needs; a no-op when it is there.
 set -euo pipefail
+# shellcheck disable=SC2034 # What messages begin with.
 STACK=vendor
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
