@@ -1,1 +1,9 @@
 //! Hydrates the page that the server rendered.
+
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// Called once by the page's script when the WASM is there.
+#[wasm_bindgen]
+pub fn hydrate() {
+    console_error_panic_hook::set_once();
+}

@@ -277,7 +277,9 @@ pub enum ProcessState {
     Starting,
     Running,
     /// Ended; started again in so many seconds.
-    BackingOff { seconds: u32 },
+    BackingOff {
+        seconds: u32,
+    },
 }
 
 /// Something listens.
@@ -300,7 +302,10 @@ pub struct TerminalInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stream", rename_all = "snake_case")]
 pub enum StreamInput {
-    Resize { cols: u16, rows: u16 },
+    Resize {
+        cols: u16,
+        rows: u16,
+    },
     /// No more input: closes stdin, completes a file.
     Eof,
 }
@@ -311,9 +316,15 @@ pub enum StreamInput {
 pub enum StreamOutput {
     Report(Box<PodReport>),
     /// Of a file that is about to be sent.
-    FileInfo { bytes: u64 },
+    FileInfo {
+        bytes: u64,
+    },
     /// The end. `code` is None when it was ended by a signal or timed out.
-    Exit { code: Option<i32>, signal: Option<i32>, timed_out: bool },
+    Exit {
+        code: Option<i32>,
+        signal: Option<i32>,
+        timed_out: bool,
+    },
     /// The end, by a fault.
     Error(HostError),
 }

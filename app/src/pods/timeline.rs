@@ -1,0 +1,183 @@
+//! The provisioning timeline: folded from a pod's events, the same on the server and in the browser.
+
+use super::{EventKind, PodEvent};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The two results of provisioning, never mixed: the machine, and the set-up of what runs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    Machine,
+    Setup,
+}
+
+/// Every step on the way to a pod that is ready, in order: key, words for a person, part.
+pub const STEPS: [(&str, &str, Part); 9] = [
+    ("reserve", "Reserve a host", Part::Machine),
+    ("address", "Address", Part::Machine),
+    ("layer", "Layer", Part::Machine),
+    ("sandbox", "Sandbox", Part::Machine),
+    ("keys", "Keys and secrets", Part::Machine),
+    ("clone", "Clone", Part::Setup),
+    ("install", "Install", Part::Setup),
+    ("processes", "Processes", Part::Setup),
+    ("health", "Health", Part::Setup),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    Next,
+    Now,
+    Done,
+    Failed,
+    /// Waits for approval.
+    Wait,
+}
+
+/// How long a step usually takes: the median of the last 20 runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsualTime {
+    pub step: String,
+    pub milliseconds: u32,
+    /// How many past runs it is the median of.
+    pub runs: u32,
+}
+
+/// One step of the latest run. Times in milliseconds since the run began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRun {
+    pub step: &'static str,
+    pub label: &'static str,
+    pub part: Part,
+    pub state: StepState,
+    /// What with: the host's name, the address, the command.
+    pub what: String,
+    pub began: Option<u32>,
+    pub took: Option<u32>,
+    pub usual: Option<u32>,
+    /// Sequence number of its first event, for the link into the log.
+    pub first_seq: Option<i64>,
+}
+
+/// The latest run of a pod's provisioning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    /// Milliseconds since the Unix epoch; None before the first event.
+    pub began_at: Option<i64>,
+    pub steps: Vec<StepRun>,
+    /// When the machine was ready, in milliseconds since the run began.
+    pub running_after: Option<u32>,
+}
+
+impl Timeline {
+    /// Folds the events of the run that began last. `has_setup`: whether the pod has a repository.
+    pub fn fold(events: &[PodEvent], usual: &[UsualTime], has_setup: bool) -> Self {
+        // A run begins with the first machine step of a generation.
+        let newest = events.iter().rev().find(|e| e.kind == EventKind::Begin && is_machine(&e.step)).map(|e| e.generation);
+        let run: Vec<&PodEvent> = events.iter().filter(|e| newest.is_some_and(|g| e.generation >= g)).collect();
+        let began_at = run.iter().find(|e| e.kind == EventKind::Begin).map(|e| milliseconds(e));
+        let since = |e: &PodEvent| began_at.map(|t| u32::try_from(milliseconds(e) - t).unwrap_or(0));
+        let mut steps: Vec<StepRun> = STEPS
+            .iter()
+            .filter(|(_, _, part)| has_setup || *part == Part::Machine)
+            .map(|&(step, label, part)| StepRun {
+                step,
+                label,
+                part,
+                state: StepState::Next,
+                what: String::new(),
+                began: None,
+                took: None,
+                usual: usual.iter().find(|u| u.step == step).map(|u| u.milliseconds),
+                first_seq: None,
+            })
+            .collect();
+        let mut running_after = None;
+        for event in run {
+            if event.kind == EventKind::Status && event.text == "running" {
+                running_after = since(event);
+            }
+            let Some(step) = steps.iter_mut().find(|s| s.step == event.step) else { continue };
+            match event.kind {
+                EventKind::Begin => {
+                    step.state = StepState::Now;
+                    step.what = event.text.clone();
+                    step.began = since(event);
+                    step.took = None;
+                    step.first_seq = Some(event.seq);
+                }
+                EventKind::End => {
+                    let data = event.data.as_ref();
+                    let outcome = data.and_then(|d| d.get("outcome")).and_then(|o| o.as_str()).unwrap_or("ok");
+                    step.state = match outcome {
+                        "ok" => StepState::Done,
+                        "wait" => StepState::Wait,
+                        _ => StepState::Failed,
+                    };
+                    if !event.text.is_empty() {
+                        step.what = event.text.clone();
+                    }
+                    step.took = since(event).zip(step.began).map(|(end, began)| end.saturating_sub(began));
+                }
+                EventKind::Output | EventKind::Status => {}
+            }
+        }
+        Self { began_at, steps, running_after }
+    }
+
+    /// The step that is under way, waits or failed last.
+    pub fn current(&self) -> Option<&StepRun> {
+        self.steps.iter().rev().find(|s| matches!(s.state, StepState::Now | StepState::Wait | StepState::Failed))
+    }
+
+    /// Milliseconds until it is ready, as the usual times have it; None without past runs.
+    pub fn left(&self, elapsed: u32) -> Option<u32> {
+        let mut left = 0;
+        for step in &self.steps {
+            match step.state {
+                StepState::Next => left += step.usual?,
+                StepState::Now => left += step.usual?.saturating_sub(elapsed.saturating_sub(step.began?)),
+                _ => {}
+            }
+        }
+        Some(left)
+    }
+}
+
+fn is_machine(step: &str) -> bool {
+    STEPS.iter().any(|(key, _, part)| *key == step && *part == Part::Machine)
+}
+
+fn milliseconds(event: &PodEvent) -> i64 {
+    i64::try_from(event.at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::OffsetDateTime;
+
+    fn event(seq: i64, ms: i64, generation: i64, step: &str, kind: EventKind, text: &str) -> PodEvent {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap();
+        PodEvent { seq, at, generation, step: step.into(), kind, stream: None, text: text.into(), data: None }
+    }
+
+    #[test]
+    fn the_latest_run_is_folded_and_older_ones_are_left_out() {
+        let events = [
+            event(1, 0, 1, "reserve", EventKind::Begin, ""),
+            event(2, 50, 1, "reserve", EventKind::End, "host-a"),
+            event(3, 1000, 2, "reserve", EventKind::Begin, ""),
+            event(4, 1040, 2, "reserve", EventKind::End, "host-b"),
+            event(5, 1040, 2, "address", EventKind::Begin, "10.88.0.2"),
+        ];
+        let usual = [UsualTime { step: "address".into(), milliseconds: 300, runs: 3 }];
+        let line = Timeline::fold(&events, &usual, false);
+        assert_eq!(line.steps.len(), 5);
+        assert_eq!((line.steps[0].what.as_str(), line.steps[0].took, line.steps[0].state), ("host-b", Some(40), StepState::Done));
+        assert_eq!((line.steps[1].began, line.steps[1].state, line.steps[1].usual), (Some(40), StepState::Now, Some(300)));
+        assert_eq!(line.current().unwrap().step, "address");
+    }
+}
