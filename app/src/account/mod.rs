@@ -1,0 +1,100 @@
+//! Accounts: who is signed in, with what, and how much it may use.
+
+use crate::ids::{SessionId, TeamId, TokenId, UserId};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+/// The caller itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    pub id: UserId,
+    /// At GitHub; follows a renaming.
+    pub login: String,
+    /// Stands in preview names; changed only by its user.
+    pub handle: String,
+    pub name: String,
+    pub operator: bool,
+    pub personal_team: TeamId,
+}
+
+/// What pods of one owner may take together, and what they take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Quota {
+    pub pods: Allowance,
+    /// Thousandths of a core, of pods that are not stopped.
+    pub cpu_milli: Allowance,
+    /// Bytes, of pods that are not stopped.
+    pub memory_bytes: Allowance,
+    /// Bytes, of all pods.
+    pub disk_bytes: Allowance,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Allowance {
+    pub used: u64,
+    pub limit: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenScope {
+    Read,
+    Write,
+}
+
+/// An API token in a list; the token itself is shown once, when it is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiToken {
+    pub id: TokenId,
+    pub name: String,
+    pub scope: TokenScope,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// Body of POST /tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// 1–60 characters.
+    pub name: String,
+    pub scope: TokenScope,
+    /// 1–365.
+    pub expires_days: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewTokenMade {
+    /// The bearer token.
+    pub token: String,
+    #[serde(flatten)]
+    pub listed: ApiToken,
+}
+
+impl std::fmt::Debug for NewTokenMade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewTokenMade").field("listed", &self.listed).finish_non_exhaustive()
+    }
+}
+
+/// A signed-in browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BrowserSession {
+    pub id: SessionId,
+    /// The one that asks.
+    pub current: bool,
+    /// As its User-Agent says, at most 200 characters.
+    pub agent: String,
+    pub address: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+}

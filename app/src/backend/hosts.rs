@@ -1,0 +1,18 @@
+//! Pod hosts: for operators only; to everybody else they are not there.
+
+use super::Caller;
+use crate::error::AppResult;
+use crate::hosts::{Host, HostVerb, JoinInvitation, NewHost};
+use crate::ids::HostId;
+use async_trait::async_trait;
+
+#[async_trait]
+pub trait Hosts: Send + Sync {
+    async fn hosts(&self, caller: &Caller) -> AppResult<Vec<Host>>;
+    async fn host(&self, caller: &Caller, id: HostId) -> AppResult<Host>;
+    /// Adds a host that is to join, or makes a new token for one of that name that has not joined yet.
+    async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation>;
+    async fn change_host(&self, caller: &Caller, id: HostId, verb: HostVerb) -> AppResult<Host>;
+    /// Trusts a host key that was offered in place of the pinned one.
+    async fn trust_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host>;
+}

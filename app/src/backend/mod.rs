@@ -1,0 +1,43 @@
+//! The one list of what the product can do. Server functions, the REST API and the streams call it and nothing
+//! else; it alone authorizes, so a right that holds in one door holds in all.
+
+mod account;
+mod hosts;
+mod pods;
+mod teams;
+
+pub use account::Account;
+pub use hosts::Hosts;
+pub use pods::{FileContent, Pods, TerminalConnection, TerminalInput, TerminalOutput};
+pub use teams::Teams;
+
+use crate::ids::{SessionId, TokenId, UserId};
+
+/// Every noun's trait together.
+pub trait Backend: Account + Teams + Pods + Hosts + 'static {}
+
+impl<T: Account + Teams + Pods + Hosts + 'static> Backend for T {}
+
+/// Who asks, and through which door. Made by the doors' authentication only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub user: UserId,
+    pub operator: bool,
+    pub scope: Scope,
+    pub door: Door,
+}
+
+/// What the caller's credential allows at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Read,
+    Write,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A signed-in browser.
+    Session(SessionId),
+    /// An API token.
+    Token(TokenId),
+}

@@ -1,0 +1,73 @@
+//! Pods: everything that may be asked of one.
+
+use super::Caller;
+use crate::error::AppResult;
+use crate::ids::PodId;
+use crate::pods::timeline::UsualTime;
+use crate::pods::{ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodNews, PodPatch, PodQuery, Terminal, Wish};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use tokio::sync::mpsc;
+
+#[async_trait]
+pub trait Pods: Send + Sync {
+    async fn pods(&self, caller: &Caller, query: PodQuery) -> AppResult<Page<Pod>>;
+    async fn pod(&self, caller: &Caller, id: PodId) -> AppResult<Pod>;
+    /// With a key that was used before, the pod that was made then.
+    async fn create_pod(&self, caller: &Caller, new: NewPod, idempotency_key: Option<String>) -> AppResult<Pod>;
+    async fn update_pod(&self, caller: &Caller, id: PodId, patch: PodPatch) -> AppResult<Pod>;
+    /// Accepted in every state; the newest wish wins.
+    async fn wish(&self, caller: &Caller, id: PodId, wish: Wish) -> AppResult<Pod>;
+    /// Lets the plan of this digest run; refused with `WrongState` when the plan is another by now.
+    async fn approve_setup(&self, caller: &Caller, id: PodId, plan_digest: &str) -> AppResult<Pod>;
+    async fn retry_setup(&self, caller: &Caller, id: PodId) -> AppResult<Pod>;
+    /// At most `limit` events after `after`, oldest first.
+    async fn events(&self, caller: &Caller, id: PodId, after: i64, limit: u32) -> AppResult<Vec<PodEvent>>;
+    /// The pod, its events after `after`, and what runs in it; until the caller loses its right or goes away.
+    async fn watch_pod(&self, caller: &Caller, id: PodId, after: i64) -> AppResult<BoxStream<'static, PodNews>>;
+    /// Every pod that the caller may see, after each change.
+    async fn watch_pods(&self, caller: &Caller) -> AppResult<BoxStream<'static, Pod>>;
+    async fn usual_times(&self, caller: &Caller, id: PodId) -> AppResult<Vec<UsualTime>>;
+    async fn month_use(&self, caller: &Caller, id: PodId) -> AppResult<MonthUse>;
+    async fn live(&self, caller: &Caller, id: PodId) -> AppResult<PodLive>;
+    async fn restart_process(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()>;
+    async fn exec(&self, caller: &Caller, id: PodId, request: ExecRequest) -> AppResult<ExecResult>;
+    async fn read_file(&self, caller: &Caller, id: PodId, path: &str) -> AppResult<FileContent>;
+    async fn write_file(&self, caller: &Caller, id: PodId, path: &str, content: FileContent) -> AppResult<()>;
+    async fn terminals(&self, caller: &Caller, id: PodId) -> AppResult<Vec<Terminal>>;
+    /// Attaches to the terminal of this name, made if it is not there.
+    async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, cols: u16, rows: u16) -> AppResult<TerminalConnection>;
+    async fn end_terminal(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()>;
+}
+
+/// A file on its way, with its length in bytes.
+pub struct FileContent {
+    pub bytes: u64,
+    pub stream: BoxStream<'static, AppResult<Bytes>>,
+}
+
+/// Both ends are bounded: a reader that does not read stops the pod's writing, not our memory.
+pub struct TerminalConnection {
+    pub input: mpsc::Sender<TerminalInput>,
+    pub output: mpsc::Receiver<TerminalOutput>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TerminalInput {
+    Data(Bytes),
+    Resize { cols: u16, rows: u16 },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum TerminalOutput {
+    Data(Bytes),
+    /// The shell ended.
+    Exit {
+        code: Option<i32>,
+    },
+    /// The connection was lost, or the right to it.
+    Closed {
+        reason: String,
+    },
+}
