@@ -69,7 +69,7 @@ impl Tier {
     /// Such as `0.5` or `2`.
     pub fn cores(self) -> String {
         let milli = self.cpu_milli();
-        if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{}", f64::from(milli) / 1000.0) }
+        if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{}", f64::from(milli) / 1000.0) }
     }
 
     pub fn memory_gb(self) -> u64 {
