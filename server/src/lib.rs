@@ -1,1 +1,17 @@
-//! The control plane.
+//! The control plane: web, domain, queue, jobs, SSH. The only crate that knows Postgres.
+
+pub mod account;
+pub mod config;
+pub mod control;
+pub mod crypto;
+pub mod db;
+pub mod github;
+pub mod hosts;
+pub mod jobs;
+pub mod news;
+pub mod pods;
+pub mod queue;
+pub mod ssh;
+pub mod teams;
+pub mod telemetry;
+pub mod web;

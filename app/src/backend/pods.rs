@@ -14,6 +14,10 @@ use tokio::sync::mpsc;
 pub trait Pods: Send + Sync {
     async fn pods(&self, caller: &Caller, query: PodQuery) -> AppResult<Page<Pod>>;
     async fn pod(&self, caller: &Caller, id: PodId) -> AppResult<Pod>;
+    /// What `create_pod` would refuse it for, without creating it.
+    async fn check_pod(&self, caller: &Caller, new: &NewPod) -> AppResult<()>;
+    /// A free name made of the repository's, or `pod`.
+    async fn suggest_name(&self, caller: &Caller, repository: Option<&str>) -> AppResult<String>;
     /// With a key that was used before, the pod that was made then.
     async fn create_pod(&self, caller: &Caller, new: NewPod, idempotency_key: Option<String>) -> AppResult<Pod>;
     async fn update_pod(&self, caller: &Caller, id: PodId, patch: PodPatch) -> AppResult<Pod>;
@@ -32,6 +36,8 @@ pub trait Pods: Send + Sync {
     async fn month_use(&self, caller: &Caller, id: PodId) -> AppResult<MonthUse>;
     async fn live(&self, caller: &Caller, id: PodId) -> AppResult<PodLive>;
     async fn restart_process(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()>;
+    /// The log of one process: its last 1 MiB, then as it grows.
+    async fn process_log(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<BoxStream<'static, AppResult<Bytes>>>;
     async fn exec(&self, caller: &Caller, id: PodId, request: ExecRequest) -> AppResult<ExecResult>;
     async fn read_file(&self, caller: &Caller, id: PodId, path: &str) -> AppResult<FileContent>;
     async fn write_file(&self, caller: &Caller, id: PodId, path: &str, content: FileContent) -> AppResult<()>;

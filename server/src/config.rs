@@ -1,0 +1,197 @@
+//! Everything that can be configured: one clap struct, so that `--help` is the reference.
+
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+use std::{net::SocketAddr, path::PathBuf};
+use url::Url;
+
+/// The control plane of Pinacle.
+#[derive(Parser)]
+#[command(name = "pinacle-server", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve the dashboard and the API, and work off the queue
+    Serve {
+        #[command(flatten)]
+        config: Box<Config>,
+        /// Leave the queue to `pinacle-server worker`
+        #[arg(long, env = "PINACLE_NO_WORKER")]
+        no_worker: bool,
+    },
+    /// Work off the queue, without serving anything
+    Worker {
+        #[command(flatten)]
+        config: Box<Config>,
+    },
+    /// API tokens
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Who operates the installation
+    Operator {
+        #[command(subcommand)]
+        command: OperatorCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Print a new API token of a user
+    Create {
+        #[command(flatten)]
+        config: Box<Config>,
+        /// GitHub login of a user who has signed in before
+        #[arg(long)]
+        login: String,
+        #[arg(long, default_value = "write", value_parser = ["read", "write"])]
+        scope: String,
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=365))]
+        expires_days: u32,
+        /// What the token is listed as
+        #[arg(long, default_value = "command line")]
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum OperatorCommand {
+    /// Make a user an operator
+    Grant {
+        #[command(flatten)]
+        config: Box<Config>,
+        login: String,
+    },
+    /// Take that back
+    Revoke {
+        #[command(flatten)]
+        config: Box<Config>,
+        login: String,
+    },
+}
+
+#[derive(Args, Clone)]
+pub struct Config {
+    /// Postgres, 15 or newer
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: SecretString,
+    /// Connections to Postgres, at most
+    #[arg(long, env = "PINACLE_DATABASE_CONNECTIONS", default_value_t = 20)]
+    pub database_connections: u32,
+    /// Address and port to listen on
+    #[arg(long, env = "PINACLE_LISTEN", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+    /// The one address that browsers use; other Host names are answered with 421
+    #[arg(long, env = "PINACLE_URL", default_value = "http://localhost:3000")]
+    pub url: Url,
+    /// Addresses of proxies whose X-Forwarded-For is believed, separated by commas
+    #[arg(long, env = "PINACLE_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Previews live below this name
+    #[arg(long, env = "PINACLE_PREVIEW_DOMAIN", default_value = "preview.localhost:3000")]
+    pub preview_domain: String,
+    /// Who may sign in: `invited`, `anyone` or `orgs:one,two`
+    #[arg(long, env = "PINACLE_SIGN_IN", default_value = "invited")]
+    pub sign_in: SignIn,
+    /// GitHub logins that operate the installation, separated by commas
+    #[arg(long, env = "PINACLE_OPERATORS", value_delimiter = ',')]
+    pub operators: Vec<String>,
+    /// 32 random bytes in base64 that seal secrets and tokens
+    #[arg(long, env = "PINACLE_MASTER_KEY_FILE")]
+    pub master_key_file: PathBuf,
+    /// OpenSSH private key that pod hosts know the control plane by
+    #[arg(long, env = "PINACLE_SSH_KEY_FILE")]
+    pub ssh_key_file: PathBuf,
+    /// GitHub's pages and OAuth
+    #[arg(long, env = "PINACLE_GITHUB_URL", default_value = "https://github.com")]
+    pub github_url: Url,
+    /// GitHub's API
+    #[arg(long, env = "PINACLE_GITHUB_API_URL", default_value = "https://api.github.com")]
+    pub github_api_url: Url,
+    /// Where pods clone from GitHub
+    #[arg(long, env = "PINACLE_GITHUB_GIT_URL", default_value = "https://github.com")]
+    pub github_git_url: Url,
+    #[arg(long, env = "PINACLE_GITHUB_CLIENT_ID")]
+    pub github_client_id: String,
+    #[arg(long, env = "PINACLE_GITHUB_CLIENT_SECRET", hide_env_values = true)]
+    pub github_client_secret: SecretString,
+    /// What `cargo leptos build` has made
+    #[arg(long, env = "PINACLE_SITE_ROOT", default_value = "site")]
+    pub site_root: PathBuf,
+    /// Jobs at work at the same time, in all
+    #[arg(long, env = "PINACLE_JOBS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub jobs: u32,
+    /// Jobs at work at the same time on one host
+    #[arg(long, env = "PINACLE_JOBS_PER_HOST", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs_per_host: u32,
+    /// Seconds that a job has before another worker may take it up; extended while it works
+    #[arg(long, env = "PINACLE_VISIBILITY_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(2..=3600))]
+    pub visibility_seconds: u32,
+    #[command(flatten)]
+    pub quota: QuotaConfig,
+}
+
+/// What one user may have; DESIGN's figures.
+#[derive(Args, Clone, Copy)]
+pub struct QuotaConfig {
+    #[arg(long, env = "PINACLE_QUOTA_PODS", default_value_t = 10)]
+    pub quota_pods: u32,
+    /// Cores of pods that are not stopped
+    #[arg(long, env = "PINACLE_QUOTA_CPU", default_value_t = 8)]
+    pub quota_cpu: u32,
+    /// GB of memory of pods that are not stopped
+    #[arg(long, env = "PINACLE_QUOTA_MEMORY_GB", default_value_t = 16)]
+    pub quota_memory_gb: u32,
+    /// GB of storage of all pods
+    #[arg(long, env = "PINACLE_QUOTA_DISK_GB", default_value_t = 200)]
+    pub quota_disk_gb: u32,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignIn {
+    Invited,
+    Anyone,
+    /// Members of these GitHub organisations.
+    Orgs(Vec<String>),
+}
+
+impl std::str::FromStr for SignIn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "invited" => Ok(Self::Invited),
+            "anyone" => Ok(Self::Anyone),
+            other => {
+                let names = other.strip_prefix("orgs:").ok_or("write invited, anyone or orgs:one,two")?;
+                let names: Vec<String> = names.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect();
+                if names.is_empty() { Err("name at least one organisation".to_owned()) } else { Ok(Self::Orgs(names)) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn who_may_come_in_is_one_of_three() {
+        assert_eq!("orgs:a, b".parse(), Ok(SignIn::Orgs(vec!["a".into(), "b".into()])));
+        assert_eq!("anyone".parse(), Ok(SignIn::Anyone));
+        assert!("orgs:".parse::<SignIn>().is_err());
+        assert!("everybody".parse::<SignIn>().is_err());
+    }
+}

@@ -1,0 +1,4 @@
+//! Sealing of secrets and tokens under the master key.
+
+/// Seals and opens.
+pub struct Sealer;

@@ -1,0 +1,47 @@
+//! The pool, the migrations, and how a database error becomes an answer.
+
+use crate::config::Config;
+use pinacle_app::AppError;
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::{str::FromStr, time::Duration};
+
+pub type Db = sqlx::PgPool;
+
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const STATEMENT_TIMEOUT: &str = "30s";
+
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// Connects and brings the tables up to date. Several servers may do so at once.
+pub async fn open(config: &Config) -> Result<Db, sqlx::Error> {
+    let db = connect(config.database_url.expose_secret(), config.database_connections).await?;
+    MIGRATIONS.run(&db).await?;
+    Ok(db)
+}
+
+pub async fn connect(url: &str, connections: u32) -> Result<Db, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("pinacle")
+        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT)]);
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await
+}
+
+/// A database error that no caller decides on: logged here once, a plain sentence to the person.
+pub fn fault(error: sqlx::Error) -> AppError {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed => {
+            tracing::error!(%error, "the database does not answer");
+            AppError::new(pinacle_app::ErrorCode::Unavailable, "The database does not answer. Try again in a moment.")
+        }
+        error => {
+            tracing::error!(%error, "a query failed");
+            AppError::internal()
+        }
+    }
+}
+
+/// The name of the constraint that a statement broke, if that is what went wrong.
+pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(|e| e.constraint())
+}

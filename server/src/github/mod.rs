@@ -1,0 +1,3 @@
+//! GitHub API client.
+
+pub struct GitHub;

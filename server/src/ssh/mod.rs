@@ -1,0 +1,3 @@
+//! Connections to pod hosts.
+
+pub struct Hosts;
