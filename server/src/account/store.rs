@@ -20,11 +20,7 @@ pub struct Profile<'a> {
 
 /// One sign-in of an account at a time.
 pub async fn lock_account(db: &mut PgConnection, github_id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('users.github_id', $1))")
-        .bind(github_id)
-        .execute(db)
-        .await
-        .map(|_| ())
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('users.github_id', $1))").bind(github_id).execute(db).await.map(|_| ())
 }
 
 pub async fn user_of_github(db: &mut PgConnection, github_id: i64) -> Result<Option<UserId>, sqlx::Error> {
@@ -107,12 +103,11 @@ pub async fn user_of_login(db: &Db, login: &str) -> Result<Option<UserId>, sqlx:
 }
 
 pub async fn me(db: &Db, user: UserId) -> Result<Option<Me>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT u.login, u.handle, u.name, u.operator, t.id AS team FROM users u JOIN teams t ON t.personal_of = u.id WHERE u.id = $1",
-    )
-    .bind(user.0)
-    .fetch_optional(db)
-    .await?;
+    let row =
+        sqlx::query("SELECT u.login, u.handle, u.name, u.operator, t.id AS team FROM users u JOIN teams t ON t.personal_of = u.id WHERE u.id = $1")
+            .bind(user.0)
+            .fetch_optional(db)
+            .await?;
     row.map(|row| {
         Ok(Me {
             id: user,

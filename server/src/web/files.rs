@@ -112,7 +112,10 @@ mod tests {
     fn a_file_is_a_download_under_a_name_that_can_not_break_out() {
         let shown = |path: &str| disposition(path).to_str().unwrap().to_owned();
         assert_eq!(shown("site/index.html"), "attachment; filename=\"index.html\"; filename*=UTF-8''index.html");
-        assert_eq!(shown("a\"; evil=\"b\r\nSet-Cookie: x"), "attachment; filename=\"a__ evil__bSet-Cookie_ x\"; filename*=UTF-8''a%22%3B%20evil%3D%22bSet-Cookie%3A%20x");
+        assert_eq!(
+            shown("a\"; evil=\"b\r\nSet-Cookie: x"),
+            "attachment; filename=\"a__ evil__bSet-Cookie_ x\"; filename*=UTF-8''a%22%3B%20evil%3D%22bSet-Cookie%3A%20x"
+        );
         assert_eq!(shown("größe.txt"), "attachment; filename=\"gr__e.txt\"; filename*=UTF-8''gr%C3%B6%C3%9Fe.txt");
         assert_eq!(shown("x/.."), "attachment; filename=\"file\"; filename*=UTF-8''file");
     }

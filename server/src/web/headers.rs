@@ -17,7 +17,7 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-
 /// Two years, as the preload list wants it.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 /// Holds beside the policy that a page sets in its head: a browser obeys both.
-const PAGE_POLICY: HeaderValue = HeaderValue::from_static("frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'self'");
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static("frame-ancestors 'none'; base-uri 'none'; object-src 'none'");
 const OTHER_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 pub async fn add(State(state): State<AppState>, request: Request, next: Next) -> Response {

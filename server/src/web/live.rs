@@ -3,7 +3,7 @@
 use super::{
     AppState, files, guard,
     problem::Answer,
-    rest::extract::{PathId, Params},
+    rest::extract::{Params, PathId},
     session::Asker,
     sse, terminal,
 };
@@ -131,7 +131,11 @@ async fn follow(state: AppState, caller: Caller, socket: WebSocket, log: BoxStre
     let (mut sink, mut stream) = socket.split();
     let mut log = log.take_until(guard::ended(state, caller));
     // The reader says nothing but that it is there, and goodbye.
-    let gone = async { while let Some(Ok(message)) = stream.next().await && !matches!(message, Message::Close(_)) {} };
+    let gone = async {
+        while let Some(Ok(message)) = stream.next().await
+            && !matches!(message, Message::Close(_))
+        {}
+    };
     let writing = async {
         while let Some(chunk) = log.next().await {
             let message = match chunk {

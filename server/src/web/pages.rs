@@ -89,7 +89,10 @@ fn has_hash(path: &str) -> bool {
     const HASH: usize = 22;
     path.rsplit('/').next().is_some_and(|name| {
         let parts: Vec<&str> = name.split('.').collect();
-        parts.len() >= 3 && parts[1..parts.len() - 1].iter().any(|part| part.len() == HASH && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
+        parts.len() >= 3
+            && parts[1..parts.len() - 1]
+                .iter()
+                .any(|part| part.len() == HASH && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
     })
 }
 

@@ -29,9 +29,20 @@ mod tests {
             assert_eq!(own_path(Some(own)), own);
         }
         let long = format!("/{}", "a".repeat(MOST_PATH));
-        for foreign in
-            ["", "pods", "//evil.test", "/\\evil.test", "/\t/evil.test", "/\n/evil.test", "https://evil.test", "javascript:alert(1)", "/x\\..", "/auth/sign-out", "/ä", &long]
-        {
+        for foreign in [
+            "",
+            "pods",
+            "//evil.test",
+            "/\\evil.test",
+            "/\t/evil.test",
+            "/\n/evil.test",
+            "https://evil.test",
+            "javascript:alert(1)",
+            "/x\\..",
+            "/auth/sign-out",
+            "/ä",
+            &long,
+        ] {
             assert_eq!(own_path(Some(foreign)), "/", "{foreign:?}");
         }
         assert_eq!(own_path(None), "/");

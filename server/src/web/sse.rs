@@ -1,24 +1,13 @@
 //! Server-sent events: pods, and one pod's news. The same for browsers and for the API.
 
-use super::{
-    AppState, guard,
-    problem::Answer,
-};
+use super::{AppState, guard, problem::Answer};
 use axum::response::{
     IntoResponse, Response,
     sse::{Event, KeepAlive, Sse},
 };
 use futures::{Stream, StreamExt, stream};
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::CACHE_CONTROL,
-};
-use pinacle_app::{
-    AppError,
-    backend::Caller,
-    ids::PodId,
-    pods::PodNews,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL};
+use pinacle_app::{AppError, backend::Caller, ids::PodId, pods::PodNews};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -58,11 +47,7 @@ fn event(data: &impl Serialize, seq: Option<i64>) -> Result<Event, serde_json::E
     })
 }
 
-fn streamed(
-    state: AppState,
-    caller: Caller,
-    events: impl Stream<Item = Result<Event, serde_json::Error>> + Send + 'static,
-) -> Answer<Response> {
+fn streamed(state: AppState, caller: Caller, events: impl Stream<Item = Result<Event, serde_json::Error>> + Send + 'static) -> Answer<Response> {
     let slot = state.streams.take(caller.user)?;
     // The first event tells the browser how soon to come back; the slot is free when the stream is dropped.
     let first = stream::iter([Ok(Event::default().retry(RETRY).comment("pinacle"))]);

@@ -131,7 +131,14 @@ enum Said {
 }
 
 /// One terminal on one socket, until either ends.
-pub async fn attach(state: AppState, caller: Caller, socket: WebSocket, connection: TerminalConnection, client: Option<ClientKey>, slot: Slot<UserId>) {
+pub async fn attach(
+    state: AppState,
+    caller: Caller,
+    socket: WebSocket,
+    connection: TerminalConnection,
+    client: Option<ClientKey>,
+    slot: Slot<UserId>,
+) {
     let _held = slot;
     let client = client.map(|key| state.terminals.connect(key));
     let first_ack = client.as_ref().map(|(_, bytes)| *bytes);

@@ -1,6 +1,7 @@
 //! `/pods/{id}/exec`, `/pods/{id}/files`, `/pods/{id}/processes`: what is done inside a pod.
 
 use super::extract::{JsonBody, Params, PathId};
+use crate::web::guard;
 use crate::web::{AppState, files, live::FileQuery, problem::Answer, session::Asker};
 use axum::{
     Json,
@@ -8,19 +9,18 @@ use axum::{
     extract::{DefaultBodyLimit, Path, State},
     response::{IntoResponse, Response},
 };
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::CONTENT_TYPE,
-};
+use futures::StreamExt;
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use pinacle_app::{
     AppError,
     backend::Pods,
     ids::PodId,
     pods::{ExecRequest, ExecResult},
 };
-use futures::StreamExt;
-use utoipa_axum::{router::{OpenApiRouter, UtoipaMethodRouterExt}, routes};
-use crate::web::guard;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

@@ -38,9 +38,8 @@ fn is_json(request: &Request) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AppError> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
-        AppError::new(ErrorCode::BadRequest, format!("The body is not JSON: {error}."))
-    })?;
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|error| AppError::new(ErrorCode::BadRequest, format!("The body is not JSON: {error}.")))?;
     serde_json::from_value(value.clone()).map_err(|error| {
         let message = error.to_string();
         let field = named_field(&message).map(str::to_owned).or_else(|| wrong_field::<T>(&value, &message));

@@ -21,9 +21,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, HeaderValue, Method, header::{AUTHORIZATION, CACHE_CONTROL}};
-use pinacle_app::{AppError, AppResult, ErrorCode, pods::Page};
 use extract::ListQuery;
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{AUTHORIZATION, CACHE_CONTROL},
+};
+use pinacle_app::{AppError, AppResult, ErrorCode, pods::Page};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use utoipa::{

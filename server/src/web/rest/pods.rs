@@ -7,7 +7,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::{ACCEPT, LOCATION}};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{ACCEPT, LOCATION},
+};
 use pinacle_app::{
     AppError, AppResult,
     backend::{Caller, Pods},
