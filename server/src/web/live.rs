@@ -23,7 +23,7 @@ use futures::{SinkExt, StreamExt, stream::BoxStream};
 use http::HeaderMap;
 use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, ids::PodId};
 use serde::Deserialize;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -129,7 +129,7 @@ fn upgraded(upgrade: Upgrade) -> Result<WebSocketUpgrade, AppError> {
 /// Sends a log as it grows until it ends, the reader goes, or its right does.
 async fn follow(state: AppState, caller: Caller, socket: WebSocket, log: BoxStream<'static, AppResult<Bytes>>) {
     let (mut sink, mut stream) = socket.split();
-    let mut log = log.take_until(guard::ended(state, caller));
+    let mut log = pin!(log.take_until(guard::ended(state, caller)));
     // The reader says nothing but that it is there, and goodbye.
     let gone = async {
         while let Some(Ok(message)) = stream.next().await

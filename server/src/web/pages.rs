@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    middleware::{self, Next},
+    middleware::Next,
     response::{Html, IntoResponse, Response},
 };
 use http::{HeaderValue, Method, StatusCode, header::CACHE_CONTROL, request::Parts};

@@ -16,6 +16,7 @@ use pinacle_app::{
     AppError, ErrorCode,
     backend::{Caller, Door, Scope},
 };
+use std::net::IpAddr;
 use tower_sessions::{Expiry, Session, SessionManagerLayer, cookie::SameSite};
 
 pub const COOKIE: &str = "__Host-pinacle_session";
@@ -33,7 +34,10 @@ pub fn layer(control: &ControlPlane) -> SessionManagerLayer<PostgresSessions> {
 
 /// Puts the [`Caller`] into the request where somebody is signed in.
 pub async fn identify(State(state): State<AppState>, session: Session, mut request: Request, next: Next) -> Response {
-    match caller_of(&state, &session, &request).await {
+    // Taken out first: a request with its body is not to be shared across an await.
+    let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
+    let agent = client::agent(request.headers());
+    match caller_of(&state, &session, &agent, address).await {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
@@ -43,16 +47,15 @@ pub async fn identify(State(state): State<AppState>, session: Session, mut reque
     next.run(request).await
 }
 
-async fn caller_of(state: &AppState, session: &Session, request: &Request) -> Result<Option<Caller>, AppError> {
+async fn caller_of(state: &AppState, session: &Session, agent: &str, address: IpAddr) -> Result<Option<Caller>, AppError> {
     // Without a cookie there is nothing to ask the database for.
     if session.id().is_none() {
         return Ok(None);
     }
     let Some(signed_in) = SignedIn::of(session).await.map_err(fault)? else { return Ok(None) };
     if signed_in.is_stale {
-        let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
         let store = PostgresSessions::new(state.control.db.clone());
-        store.touch(signed_in.session, &client::agent(request.headers()), &address.to_string()).await.map_err(db::fault)?;
+        store.touch(signed_in.session, agent, &address.to_string()).await.map_err(db::fault)?;
     }
     Ok(Some(Caller { user: signed_in.user, operator: signed_in.operator, scope: Scope::Write, door: Door::Session(signed_in.session) }))
 }

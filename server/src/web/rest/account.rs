@@ -9,7 +9,6 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use pinacle_app::{
     account::{ApiToken, BrowserSession, Me, NewToken, NewTokenMade, Quota},
-    backend::Account,
     ids::{SessionId, TokenId},
     pods::Page,
 };

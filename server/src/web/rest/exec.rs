@@ -13,7 +13,6 @@ use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use pinacle_app::{
     AppError,
-    backend::Pods,
     ids::PodId,
     pods::{ExecRequest, ExecResult},
 };

@@ -10,7 +10,7 @@ use axum::{Json, extract::State};
 use http::{HeaderMap, StatusCode};
 use pinacle_app::{
     AppError, ErrorCode,
-    backend::{Caller, Hosts},
+    backend::Caller,
     hosts::{Host, HostVerb, JoinInvitation, NewHost},
     ids::HostId,
     pods::Page,

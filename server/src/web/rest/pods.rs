@@ -13,7 +13,7 @@ use http::{
 };
 use pinacle_app::{
     AppError, AppResult,
-    backend::{Caller, Pods},
+    backend::Caller,
     ids::{PodId, TeamId},
     pods::{NewPod, Page, Pod, PodEvent, PodLive, PodPatch, PodQuery, Wish},
 };

@@ -9,10 +9,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use pinacle_app::{
-    backend::Account,
-    pods::{Branch, Page, Repository},
-};
+use pinacle_app::pods::{Branch, Page, Repository};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::web::{AppState, problem::Answer, session::Asker};
 use axum::{Json, extract::State};
-use pinacle_app::{backend::Teams, pods::Page, teams::Team};
+use pinacle_app::{pods::Page, teams::Team};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub fn router() -> OpenApiRouter<AppState> {

@@ -18,7 +18,6 @@ use axum::{
 use http::StatusCode;
 use pinacle_app::{
     AppError,
-    backend::Pods,
     ids::PodId,
     pods::{Page, Terminal},
 };
