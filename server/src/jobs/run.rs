@@ -183,10 +183,6 @@ impl Run<'_> {
         tx.commit().await?;
         Ok(())
     }
-
-    pub async fn set_status(&self, status: PodStatus) -> Result<(), Halt> {
-        self.observe(Seen { status: Some(status), ..Seen::default() }).await
-    }
 }
 
 /// A step that is under way: its output goes to the log, the head as it comes, the tail at its end.

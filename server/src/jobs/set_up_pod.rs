@@ -8,7 +8,7 @@ use crate::{
     jobs::setup::{
         clone::{self, Clone},
         plan, processes,
-        shell::{self, Shell},
+        shell::Shell,
     },
     news::{self, Change},
     pods::{
