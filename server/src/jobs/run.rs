@@ -13,7 +13,7 @@ use crate::{
 };
 use pinacle_app::{
     ids::PodId,
-    pods::{EventKind, EventStream, Failure, PodStatus},
+    pods::{EventKind, EventStream, Failure},
 };
 use pinacle_host::protocol::HostErrorCode;
 use serde_json::json;
