@@ -15,14 +15,12 @@ use pinacle_app::{
     backend::{Caller, FileContent},
     ids::PodId,
 };
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 /// Bytes of one file.
 pub const MOST_FILE: u64 = 1 << 30;
 const MOST_PATH: usize = 4096;
 const MOST_NAME: usize = 150;
-/// An upload that pauses for longer has ended.
-const PAUSE: Duration = Duration::from_secs(60);
 
 pub async fn download(state: AppState, caller: Caller, id: PodId, path: Option<String>) -> Answer<Response> {
     let path = checked(path)?;
@@ -53,17 +51,11 @@ pub async fn upload(state: AppState, caller: Caller, id: PodId, path: Option<Str
         return Err(too_large().into());
     }
     let _held = state.streams.take(caller.user)?;
-    let chunks = futures::stream::unfold(Some(body.into_data_stream()), async |body| {
-        let mut body = body?;
-        match tokio::time::timeout(PAUSE, body.next()).await {
-            Ok(None) => None,
-            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(body))),
-            Ok(Some(Err(error))) => {
-                tracing::debug!(%error, "an upload broke");
-                Some((Err(AppError::new(ErrorCode::BadRequest, "The upload ended before the file was complete.")), None))
-            }
-            Err(_) => Some((Err(AppError::new(ErrorCode::BadRequest, "The upload paused for too long.")), None)),
-        }
+    let chunks = body.into_data_stream().map(|chunk| {
+        chunk.map_err(|error| {
+            tracing::debug!(%error, "an upload broke");
+            AppError::new(ErrorCode::BadRequest, "The upload ended, or paused for too long, before the file was complete.")
+        })
     });
     state.backend.write_file(&caller, id, &path, FileContent { bytes, stream: chunks.boxed() }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -3,7 +3,7 @@
 use super::{
     AppState, files, guard,
     problem::Answer,
-    rest::extract::{Params, PathId},
+    rest::extract::{Params, PathId, PathPair},
     session::Asker,
     sse, terminal,
 };
@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Body,
     extract::{
-        DefaultBodyLimit, Path, State,
+        DefaultBodyLimit, State,
         ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     response::Response,
@@ -23,12 +23,9 @@ use futures::{SinkExt, StreamExt, stream::BoxStream};
 use http::HeaderMap;
 use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, ids::PodId};
 use serde::Deserialize;
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 use utoipa::IntoParams;
 use uuid::Uuid;
-
-/// A message that is not taken within this long: the reader is gone.
-const SEND_DEADLINE: Duration = Duration::from_secs(60);
 
 pub fn router() -> Router<AppState> {
     Router::new()
@@ -76,7 +73,7 @@ pub type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 async fn terminal(
     State(state): State<AppState>,
     Asker(caller): Asker,
-    Path((id, name)): Path<(String, String)>,
+    PathPair(id, name): PathPair,
     Params(screen): Params<Screen>,
     upgrade: Upgrade,
 ) -> Answer<Response> {
@@ -100,12 +97,7 @@ pub async fn attach(state: AppState, caller: Caller, id: &str, name: String, scr
     Ok(upgrade.on_upgrade(move |socket| terminal::attach(state, caller, socket, connection, client, slot)))
 }
 
-async fn process_log(
-    State(state): State<AppState>,
-    Asker(caller): Asker,
-    Path((id, process)): Path<(String, String)>,
-    upgrade: Upgrade,
-) -> Answer<Response> {
+async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, process): PathPair, upgrade: Upgrade) -> Answer<Response> {
     let pod: PodId = id.parse().map_err(|_| AppError::not_found())?;
     let upgrade = upgraded(upgrade)?;
     let slot = state.streams.take(caller.user)?;
@@ -132,22 +124,27 @@ async fn follow(state: AppState, caller: Caller, socket: WebSocket, log: BoxStre
     let mut log = pin!(log.take_until(guard::ended(state, caller)));
     // The reader says nothing but that it is there, and goodbye.
     let gone = async {
-        while let Some(Ok(message)) = stream.next().await
+        while let Ok(Some(Ok(message))) = tokio::time::timeout(terminal::SILENCE, stream.next()).await
             && !matches!(message, Message::Close(_))
         {}
     };
     let writing = async {
-        while let Some(chunk) = log.next().await {
-            let message = match chunk {
-                Ok(chunk) => Message::Binary(chunk),
-                Err(error) => Message::text(serde_json::json!({ "closed": { "reason": error.message } }).to_string()),
+        let mut ping = tokio::time::interval(terminal::PING);
+        loop {
+            let message = tokio::select! {
+                chunk = log.next() => match chunk {
+                    Some(Ok(chunk)) => Message::Binary(chunk),
+                    Some(Err(error)) => Message::text(serde_json::json!({ "closed": { "reason": error.message } }).to_string()),
+                    None => break,
+                },
+                _ = ping.tick() => Message::Ping(Bytes::new()),
             };
-            match tokio::time::timeout(SEND_DEADLINE, sink.send(message)).await {
+            match tokio::time::timeout(terminal::SEND_DEADLINE, sink.send(message)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return,
             }
         }
-        if let Ok(Err(error)) = tokio::time::timeout(SEND_DEADLINE, sink.close()).await {
+        if let Ok(Err(error)) = tokio::time::timeout(terminal::SEND_DEADLINE, sink.close()).await {
             tracing::debug!(%error, "a log's socket did not close");
         }
     };

@@ -39,12 +39,15 @@ use limits::{Buckets, Slots};
 use pinacle_app::{AppResult, backend::Backend, ids::UserId};
 use pinacle_host::protocol::{JoinReply, JoinRequest};
 use secrecy::SecretString;
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
-use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
 
 /// Bytes of a request's body, but for files.
 pub const MOST_BODY: usize = 256 << 10;
+
+/// A body that pauses for longer has ended.
+const BODY_PAUSE: Duration = Duration::from_secs(60);
 
 /// Lets a machine join with its one-time token.
 pub type JoinHandler = Arc<dyn Fn(SecretString, JoinRequest) -> BoxFuture<'static, AppResult<JoinReply>> + Send + Sync>;
@@ -114,6 +117,7 @@ pub fn router(state: AppState) -> Router {
         .nest("/api/v1", rest::router(&state))
         .merge(browser)
         .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(state.clone(), headers::add))
         .layer(middleware::from_fn_with_state(state.clone(), host_check::check))
         .with_state(state)

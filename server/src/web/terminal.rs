@@ -18,7 +18,7 @@ use pinacle_app::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -30,15 +30,17 @@ use uuid::Uuid;
 const MOST_UNSHOWN: u64 = 1 << 20;
 /// Bytes of one message from the browser: a large paste.
 pub const MOST_MESSAGE: usize = 1 << 20;
+/// Bytes of input that wait for the pod: a client that has more unacknowledged than this is disconnected.
+const MOST_WAITING: usize = 4 << 20;
 /// Bytes of input that are handed on at once.
 const CHUNK: usize = 32 << 10;
 const COLS: RangeInclusive<u16> = 2..=1000;
 const ROWS: RangeInclusive<u16> = 1..=1000;
-const PING: Duration = Duration::from_secs(20);
+pub const PING: Duration = Duration::from_secs(20);
 /// Without a word, not even the answer to a ping, for so long, the browser is gone.
-const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
 /// A message that is not taken within this long: the browser is gone.
-const SEND_DEADLINE: Duration = Duration::from_secs(60);
+pub const SEND_DEADLINE: Duration = Duration::from_secs(60);
 /// Clients whose input is counted; the one that was longest away goes first.
 const MOST_CLIENTS: usize = 1024;
 
@@ -192,6 +194,8 @@ enum End {
     Closed(String),
 }
 
+/// Input is taken in while the pod is not ready for it, up to a limit: what the client says of the output it has shown
+/// comes on the same way, and a pod that waits for that would otherwise wait for ever.
 async fn read(
     mut stream: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
     input: mpsc::Sender<TerminalInput>,
@@ -199,8 +203,24 @@ async fn read(
     tell_typed: watch::Sender<u64>,
     tell_shown: watch::Sender<u64>,
 ) -> End {
+    let mut waiting = Waiting::default();
     loop {
-        let message = match tokio::time::timeout(SILENCE, stream.next()).await {
+        let message = tokio::select! {
+            permit = input.reserve(), if !waiting.inputs.is_empty() => {
+                let Ok(permit) = permit else { return End::Closed("The terminal has ended.".to_owned()) };
+                match (waiting.next(), &typed) {
+                    (Some(TerminalInput::Data(data)), Some(typed)) => match typed.hand_on(permit, data) {
+                        Some(bytes) => drop(tell_typed.send_replace(bytes)),
+                        None => return End::Closed("This terminal goes on in another connection.".to_owned()),
+                    },
+                    (Some(input), _) => permit.send(input),
+                    (None, _) => {}
+                }
+                continue;
+            }
+            message = tokio::time::timeout(SILENCE, stream.next()) => message,
+        };
+        let message = match message {
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(error))) => {
                 tracing::debug!(%error, "a terminal's socket broke");
@@ -211,28 +231,57 @@ async fn read(
         match message {
             Message::Binary(mut data) => {
                 while !data.is_empty() {
-                    let chunk = data.split_to(data.len().min(CHUNK));
-                    let Ok(permit) = input.reserve().await else { return End::Closed("The terminal has ended.".to_owned()) };
-                    match &typed {
-                        None => permit.send(TerminalInput::Data(chunk)),
-                        Some(typed) => match typed.hand_on(permit, chunk) {
-                            Some(bytes) => drop(tell_typed.send_replace(bytes)),
-                            None => return End::Closed("This terminal goes on in another connection.".to_owned()),
-                        },
-                    }
+                    waiting.push(TerminalInput::Data(data.split_to(data.len().min(CHUNK))));
                 }
             }
             Message::Text(text) => match serde_json::from_str(&text) {
-                Ok(Said::Resize { cols, rows }) if COLS.contains(&cols) && ROWS.contains(&rows) => {
-                    if input.send(TerminalInput::Resize { cols, rows }).await.is_err() {
-                        return End::Closed("The terminal has ended.".to_owned());
-                    }
-                }
+                Ok(Said::Resize { cols, rows }) if COLS.contains(&cols) && ROWS.contains(&rows) => waiting.push(TerminalInput::Resize { cols, rows }),
                 Ok(Said::AckOut(bytes)) => drop(tell_shown.send_replace(bytes)),
                 Ok(Said::Resize { .. }) | Err(_) => return End::Closed("A message that is none of a terminal's.".to_owned()),
             },
             Message::Close(_) => return End::Gone,
             Message::Ping(_) | Message::Pong(_) => {}
+        }
+        if waiting.is_too_much() {
+            return End::Closed("The pod does not take more input. Reconnect to go on.".to_owned());
+        }
+    }
+}
+
+/// Input on its way to the pod, in order.
+#[derive(Default)]
+struct Waiting {
+    inputs: VecDeque<TerminalInput>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, input: TerminalInput) {
+        // Of two sizes that wait, the last one counts.
+        if let (TerminalInput::Resize { .. }, Some(last @ TerminalInput::Resize { .. })) = (&input, self.inputs.back_mut()) {
+            *last = input;
+            return;
+        }
+        self.bytes += Self::weight(&input);
+        self.inputs.push_back(input);
+    }
+
+    fn next(&mut self) -> Option<TerminalInput> {
+        let input = self.inputs.pop_front()?;
+        self.bytes -= Self::weight(&input);
+        Some(input)
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.bytes > MOST_WAITING
+    }
+
+    /// An input of one byte takes room, too.
+    fn weight(input: &TerminalInput) -> usize {
+        const ENTRY: usize = 64;
+        match input {
+            TerminalInput::Data(data) => ENTRY + data.len(),
+            TerminalInput::Resize { .. } => ENTRY,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! `/pods/{id}/exec`, `/pods/{id}/files`, `/pods/{id}/processes`: what is done inside a pod.
 
-use super::extract::{JsonBody, Params, PathId};
+use super::extract::{JsonBody, Params, PathId, PathPair};
 use crate::web::guard;
 use crate::web::{AppState, files, live::FileQuery, problem::Answer, session::Asker};
 use axum::{
     Json,
     body::Body,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, State},
     response::{IntoResponse, Response},
 };
 use futures::StreamExt;
@@ -72,7 +72,7 @@ async fn upload(
 /// Start a process again
 #[utoipa::path(post, path = "/pods/{id}/processes/{name}/restart", tag = "inside", params(("id" = PodId, Path), ("name" = String, Path)),
     responses((status = 202)))]
-async fn restart_process(State(state): State<AppState>, Asker(caller): Asker, Path((id, name)): Path<(String, String)>) -> Answer<StatusCode> {
+async fn restart_process(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, name): PathPair) -> Answer<StatusCode> {
     let id: PodId = id.parse().map_err(|_| AppError::not_found())?;
     state.backend.restart_process(&caller, id, &name).await?;
     Ok(StatusCode::ACCEPTED)
@@ -81,7 +81,7 @@ async fn restart_process(State(state): State<AppState>, Asker(caller): Asker, Pa
 /// The log of a process: its last 1 MiB, then as it grows, until the client goes
 #[utoipa::path(get, path = "/pods/{id}/processes/{name}/log", tag = "inside", params(("id" = PodId, Path), ("name" = String, Path)),
     responses((status = 200, content_type = "text/plain", body = String)))]
-async fn process_log(State(state): State<AppState>, Asker(caller): Asker, Path((id, name)): Path<(String, String)>) -> Answer<Response> {
+async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, name): PathPair) -> Answer<Response> {
     let id: PodId = id.parse().map_err(|_| AppError::not_found())?;
     let slot = state.streams.take(caller.user)?;
     let log = state.backend.process_log(&caller, id, &name).await?;

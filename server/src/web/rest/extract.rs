@@ -104,6 +104,18 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for PathId<T> {
     }
 }
 
+/// Two names in a path. What is no text is nobody's name: 404.
+pub struct PathPair(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathPair {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let pair = Path::<(String, String)>::from_request_parts(parts, state).await;
+        pair.map(|Path((one, other))| Self(one, other)).map_err(|_| Problem(AppError::not_found()))
+    }
+}
+
 /// Which part of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! `/pods/{id}/terminals`: named, rejoinable.
 
 use super::{
-    extract::{ListQuery, Params, PathId},
+    extract::{ListQuery, Params, PathId, PathPair},
     page_of,
 };
 use crate::web::{
@@ -10,11 +10,7 @@ use crate::web::{
     problem::Answer,
     session::Asker,
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
 use pinacle_app::{
     AppError,
@@ -48,7 +44,7 @@ async fn terminals(
 async fn open(
     State(state): State<AppState>,
     Asker(caller): Asker,
-    Path((id, name)): Path<(String, String)>,
+    PathPair(id, name): PathPair,
     Params(screen): Params<Screen>,
     upgrade: Upgrade,
 ) -> Answer<Response> {
@@ -58,7 +54,7 @@ async fn open(
 /// End a terminal and what runs in it
 #[utoipa::path(delete, path = "/pods/{id}/terminals/{name}", tag = "inside", params(("id" = PodId, Path), ("name" = String, Path)),
     responses((status = 204)))]
-async fn end(State(state): State<AppState>, Asker(caller): Asker, Path((id, name)): Path<(String, String)>) -> Answer<StatusCode> {
+async fn end(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, name): PathPair) -> Answer<StatusCode> {
     let id: PodId = id.parse().map_err(|_| AppError::not_found())?;
     state.backend.end_terminal(&caller, id, &name).await?;
     Ok(StatusCode::NO_CONTENT)
