@@ -20,7 +20,8 @@ use crate::{
 };
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
+    io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -173,8 +174,12 @@ pub async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 /// Two daemons on one folder would fight over every pod.
 fn only_one(run_dir: &Path) -> io::Result<nix::fcntl::Flock<fs::File>> {
     let file = fs::File::options().create(true).truncate(false).write(true).open(run_dir.join("lock"))?;
-    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, error)| io::Error::new(io::Error::from(error).kind(), format!("another pinacle-host serves {}", run_dir.display())))
+    let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, error)| io::Error::new(io::Error::from(error).kind(), format!("another pinacle-host serves {}", run_dir.display())))?;
+    lock.set_len(0)?;
+    // Who holds it, for whoever wonders.
+    writeln!(&*lock, "{}", std::process::id())?;
+    Ok(lock)
 }
 
 fn describe(error: HostError) -> String {
