@@ -14,7 +14,7 @@ for part in "$@"; do
       cargo build --quiet -p pinacle-host --features daemon --bin pinacle-host
       # Static: it is bound into pods, whose libraries are their own. Naming the target keeps the flag from build scripts.
       target="$("$RUSTC" -vV | sed -n 's/^host: //p')"
-      RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet -p pinacle-host --features daemon --bin pinacle-init --target "$target"
+      RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet -p pinacle-host --features init --bin pinacle-init --target "$target"
       cp "$CARGO_TARGET_DIR/$target/debug/pinacle-init" "$CARGO_TARGET_DIR/debug/pinacle-init-static"
       ;;
     *) die "no such part: $part" ;;

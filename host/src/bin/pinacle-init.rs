@@ -1,3 +1,5 @@
 //! PID 1 of a pod.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    pinacle_host::init::main()
+}

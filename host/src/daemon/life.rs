@@ -1,0 +1,249 @@
+//! A pod's life on this host: what each unary command brings about, whatever it finds.
+
+use super::{Daemon, Pod, client};
+use crate::{
+    inside::{Boot, SHUTDOWN_GRACE, What},
+    pod::{failed, network, rootfs, sandbox, sandbox::Running},
+    protocol::{Booted, Command, HostError, HostErrorCode, Reply},
+};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    io::Read,
+    net::Ipv4Addr,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::MutexGuard,
+    time::{Instant, timeout},
+};
+use uuid::Uuid;
+
+/// How long a command waits for another one of the same pod.
+const TURN_DEADLINE: Duration = Duration::from_secs(120);
+/// For what PID 1 does at once.
+const INSIDE_DEADLINE: Duration = Duration::from_secs(30);
+/// Stands in the sandbox's folder while its namespace has never been used: gVisor takes the address off the link.
+const FRESH: &str = "network-is-fresh";
+
+/// What a boot is given.
+struct Wish {
+    generation: i64,
+    hostname: String,
+    cpu_milli: u32,
+    memory_bytes: u64,
+}
+
+impl Daemon {
+    pub async fn perform(self: Arc<Self>, command: Command) -> Result<Reply, HostError> {
+        match command {
+            Command::Inventory => self.inventory().map(|inventory| Reply::Inventory(Box::new(inventory))),
+            Command::Pod { pod } => self.report(pod).await.map(|report| Reply::Pod(Box::new(report))),
+            Command::Layer { pod, fence, disk_bytes } => self.layer(pod, fence, disk_bytes).await,
+            Command::Network { pod, fence, address } => self.address(pod, fence, address).await,
+            Command::Sandbox { pod, fence, generation, boot_after, hostname, cpu_milli, memory_bytes } => {
+                self.sandbox(pod, fence, boot_after, Wish { generation, hostname, cpu_milli, memory_bytes }).await
+            }
+            Command::Stop { pod, fence } => self.stop(pod, fence).await,
+            Command::Delete { pod, fence } => self.delete(pod, fence).await,
+            Command::Configure { pod, fence, .. } | Command::Processes { pod, fence, .. } => {
+                let cell = self.pod(pod);
+                let _turn = self.turn(&cell, fence).await?;
+                client::command(&self.running(pod)?.boot, command, INSIDE_DEADLINE).await
+            }
+            Command::RestartProcess { pod, .. } | Command::Terminals { pod } | Command::EndTerminal { pod, .. } => {
+                client::command(&self.running(pod)?.boot, command, INSIDE_DEADLINE).await
+            }
+            _ => Err(HostError::new(HostErrorCode::Invalid, "not a command that is answered once")),
+        }
+    }
+
+    /// Waits for this pod's other commands, then admits the fence.
+    async fn turn<'a>(&self, pod: &'a Pod, fence: i64) -> Result<MutexGuard<'a, ()>, HostError> {
+        let turn = timeout(TURN_DEADLINE, pod.commands.lock()).await;
+        let turn = turn.map_err(|_| HostError::new(HostErrorCode::Timeout, "another command of this pod does not end"))?;
+        self.store.raise_fence(pod.place.id, fence)?;
+        Ok(turn)
+    }
+
+    /// The sandbox of a pod that runs.
+    pub fn running(&self, pod: Uuid) -> Result<Arc<Running>, HostError> {
+        let known = self.known(pod).ok_or_else(|| HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"))?;
+        let running = known.running.borrow().clone();
+        match running {
+            Some(running) if running.is_alive() => Ok(running),
+            _ if known.place.layer().exists() => Err(HostError::new(HostErrorCode::NotRunning, "the pod does not run")),
+            _ => Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod")),
+        }
+    }
+
+    async fn layer(&self, id: Uuid, fence: i64, disk_bytes: u64) -> Result<Reply, HostError> {
+        let pod = self.pod(id);
+        let _turn = self.turn(&pod, fence).await?;
+        if pod.running.borrow().as_ref().is_some_and(|running| running.is_alive()) {
+            return Ok(Reply::Done);
+        }
+        rootfs::ensure_layer(&pod.place, disk_bytes).await?;
+        Ok(Reply::Done)
+    }
+
+    async fn address(&self, id: Uuid, fence: i64, address: Ipv4Addr) -> Result<Reply, HostError> {
+        let pod = self.pod(id);
+        let _turn = self.turn(&pod, fence).await?;
+        let range = self.range()?;
+        network::check_address(range, address)?;
+        self.check_free(id, address)?;
+        if let Some(running) = pod.running.borrow().as_ref().filter(|running| running.is_alive()) {
+            let same = running.boot.address == address;
+            return if same { Ok(Reply::Done) } else { Err(HostError::new(HostErrorCode::Invalid, "the pod runs with another address: stop it first")) };
+        }
+        let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+        if record.address != Some(address) {
+            record.address = Some(address);
+            self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
+        }
+        self.fresh_network(&pod, range, address).await?;
+        Ok(Reply::Done)
+    }
+
+    async fn fresh_network(&self, pod: &Pod, range: ipnet::Ipv4Net, address: Ipv4Addr) -> Result<(), HostError> {
+        fs::create_dir_all(&pod.place.run).map_err(failed("the sandbox's folder"))?;
+        self.network.create(&pod.place, range, address).await?;
+        fs::write(pod.place.run.join(FRESH), address.to_string()).map_err(failed("the sandbox's folder"))
+    }
+
+    fn range(&self) -> Result<ipnet::Ipv4Net, HostError> {
+        let joined = self.joined().ok_or_else(|| HostError::new(HostErrorCode::WrongInstallation, "this host has not joined yet"))?;
+        Ok(joined.pod_cidr)
+    }
+
+    fn check_free(&self, id: Uuid, address: Ipv4Addr) -> Result<(), HostError> {
+        for other in self.store.pods().map_err(failed("the host's pods"))?.into_iter().filter(|other| *other != id) {
+            if self.store.record(other).map_err(failed("what is known of a pod"))?.address == Some(address) {
+                return Err(HostError::new(HostErrorCode::Invalid, format!("{address} is another pod's")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn sandbox(self: &Arc<Self>, id: Uuid, fence: i64, boot_after: i64, wish: Wish) -> Result<Reply, HostError> {
+        let pod = self.pod(id);
+        let _turn = self.turn(&pod, fence).await?;
+        let running = pod.running.borrow().clone();
+        if let Some(running) = running.filter(|running| running.is_alive() && running.generation >= boot_after) {
+            return Ok(Reply::Booted(Booted { generation: running.generation, started: false }));
+        }
+        let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+        let Some(address) = record.address.filter(|_| pod.place.layer().exists()) else {
+            return Err(HostError::new(HostErrorCode::Invalid, "a sandbox needs its layer and its network first"));
+        };
+        let is_fresh = fs::read_to_string(pod.place.run.join(FRESH)).is_ok_and(|made_for| made_for == address.to_string());
+        if !is_fresh {
+            self.end_sandbox(&pod).await?;
+            self.fresh_network(&pod, self.range()?, address).await?;
+        }
+        (record.generation, record.ended) = (wish.generation, None);
+        self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
+        let generation = wish.generation;
+        match self.boot(&pod, address, wish).await {
+            Ok(running) => {
+                let running = Arc::new(running);
+                pod.running.send_replace(Some(running.clone()));
+                self.clone().watch_over(pod.clone(), running);
+                Ok(Reply::Booted(Booted { generation, started: true }))
+            }
+            Err(error) => {
+                // What went wrong first is what is told; what this leaves is swept by the next command.
+                if let Err(also) = self.end_sandbox(&pod).await {
+                    tracing::warn!(pod = %id, error = %also, output = also.output, "a sandbox that did not boot could not be cleared away");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn boot(&self, pod: &Pod, address: Ipv4Addr, wish: Wish) -> Result<Running, HostError> {
+        let begun = Instant::now();
+        rootfs::released(&pod.place).await?;
+        crate::pod::gone(fs::remove_file(pod.place.run.join(FRESH))).map_err(failed("the sandbox's folder"))?;
+        let boot = Boot { token: token().map_err(failed("a random token"))?, hostname: wish.hostname, address, gateway: network::gateway(self.range()?) };
+        let (running, complaints) = sandbox::boot(&self.ground, &pod.place, boot, wish.generation, wish.memory_bytes).await?;
+        let spawned = begun.elapsed();
+        client::wait_for_boot(&running, &complaints).await?;
+        let cpu_milli = wish.cpu_milli.min(self.facts.cpu_milli);
+        self.ground.cgroups.limit_cpu(&pod.place.container(), cpu_milli).map_err(failed("the pod's share of CPU"))?;
+        tracing::info!(pod = %pod.place.id, generation = wish.generation, runsc_ms = spawned.as_millis(), ready_ms = begun.elapsed().as_millis(), "booted");
+        Ok(running)
+    }
+
+    /// Ends the sandbox: orderly if it answers, and whatever is left of it at once.
+    async fn end_sandbox(&self, pod: &Pod) -> Result<(), HostError> {
+        let running = pod.running.send_replace(None).or_else(|| Running::read(&pod.place).map(Arc::new));
+        *super::locked(&pod.cpu_seen) = None;
+        if let Some(running) = running.as_ref().filter(|running| running.is_alive()) {
+            // One that does not answer is ended all the same.
+            if let Err(error) = client::ask(&running.boot, What::Shutdown, SHUTDOWN_GRACE * 2).await {
+                tracing::info!(pod = %pod.place.id, %error, "a sandbox did not end in order");
+            }
+        }
+        let known = running.map_or_else(Vec::new, |running| running.processes.clone());
+        sandbox::end(&self.ground, &self.network, &pod.place, &known).await
+    }
+
+    async fn stop(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
+        let pod = self.pod(id);
+        let _turn = self.turn(&pod, fence).await?;
+        self.end_sandbox(&pod).await?;
+        if self.store.pod_folder(id).exists() {
+            let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+            (record.address, record.ended) = (None, None);
+            self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
+        }
+        Ok(Reply::Done)
+    }
+
+    async fn delete(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
+        let pod = self.pod(id);
+        let _turn = self.turn(&pod, fence).await?;
+        self.end_sandbox(&pod).await?;
+        rootfs::remove(&pod.place).await?;
+        self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
+        super::locked(&self.pods).remove(&id);
+        Ok(Reply::Done)
+    }
+
+    /// Ends a sandbox that has ended by itself, and keeps why.
+    pub(super) async fn bury(&self, pod: &Pod, running: &Arc<Running>) -> Result<(), HostError> {
+        let _turn = pod.commands.lock().await;
+        let is_current = pod.running.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, running));
+        // A command has ended it, or booted another.
+        if !is_current {
+            return Ok(());
+        }
+        let starved = self.ground.cgroups.ran_out_of_memory(&pod.place.container()).unwrap_or(false);
+        let why = if starved { "out_of_memory" } else { "crashed" };
+        tracing::warn!(pod = %pod.place.id, why, "a sandbox ended by itself");
+        let mut record = self.store.record(pod.place.id).map_err(failed("what is known of the pod"))?;
+        record.ended = Some(why.to_owned());
+        self.store.keep_record(pod.place.id, &record).map_err(failed("what is known of the pod"))?;
+        self.end_sandbox(pod).await
+    }
+
+    pub(super) fn runs_any(&self) -> bool {
+        super::locked(&self.pods).values().any(|pod| pod.running.borrow().is_some())
+    }
+
+    /// Links of the pods that run, with their addresses.
+    pub(super) fn fenced(&self) -> BTreeMap<String, Ipv4Addr> {
+        let pods = super::locked(&self.pods);
+        pods.values().filter_map(|pod| Some((pod.place.link.clone(), pod.running.borrow().as_ref()?.boot.address))).collect()
+    }
+}
+
+/// 32 random bytes in hexadecimal.
+fn token() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,92 @@
+//! What the host says of itself and of its pods.
+
+use super::{Daemon, Pod, client};
+use crate::{
+    pod::{failed, rootfs},
+    protocol::{Command, HostError, HostErrorCode, Inventory, PodReport, PodSeen, Reply, SandboxState, Usage},
+};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A shorter time between two readings of the CPU's meter says nothing.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// After a longer one the average says nothing of "now".
+const LONGEST: Duration = Duration::from_secs(60);
+
+impl Daemon {
+    pub(super) fn inventory(&self) -> Result<Inventory, HostError> {
+        let pods: Result<Vec<PodSeen>, HostError> = self.store.pods().map_err(failed("the host's pods"))?.into_iter().map(|id| self.seen(id)).collect();
+        self.facts.inventory(&self.options.state_dir, pods?).map_err(failed("the host's figures"))
+    }
+
+    fn seen(&self, id: Uuid) -> Result<PodSeen, HostError> {
+        let pod = self.pod(id);
+        let running = pod.running.borrow().clone().filter(|running| running.is_alive());
+        let record = self.store.record(id).map_err(failed("what is known of a pod"))?;
+        Ok(PodSeen {
+            pod: id,
+            sandbox: if running.is_some() { SandboxState::Running } else { SandboxState::Stopped },
+            generation: record.generation,
+            fence: self.store.fence(id),
+            layer: pod.place.layer().exists(),
+            address: running.map(|running| running.boot.address).or(record.address),
+            disk_bytes: rootfs::allocated(&pod.place),
+        })
+    }
+
+    /// The pod as it is now.
+    pub(super) async fn report(&self, id: Uuid) -> Result<PodReport, HostError> {
+        let Some(pod) = self.known(id).filter(|pod| pod.place.layer().exists()) else {
+            return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
+        };
+        let running = pod.running.borrow().clone().filter(|running| running.is_alive());
+        let Some(running) = running else { return self.report_of_stopped(&pod) };
+        match client::command(&running.boot, Command::Pod { pod: id }, DEADLINE).await {
+            Ok(Reply::Pod(inside)) => Ok(self.complete(&pod, *inside)),
+            Ok(_) => Err(HostError::new(HostErrorCode::Failed, "the pod answered something else")),
+            // It ended while it was asked.
+            Err(_) if !running.is_alive() => self.report_of_stopped(&pod),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn report_of_stopped(&self, pod: &Pod) -> Result<PodReport, HostError> {
+        let record = self.store.record(pod.place.id).map_err(failed("what is known of the pod"))?;
+        Ok(PodReport {
+            sandbox: SandboxState::Stopped,
+            generation: record.generation,
+            ended: record.ended,
+            usage: Usage { disk_bytes: rootfs::allocated(&pod.place), ..Usage::default() },
+            processes: Vec::new(),
+            ports: Vec::new(),
+        })
+    }
+
+    /// Adds to what the pod says of itself what only the host knows.
+    pub(super) fn complete(&self, pod: &Pod, inside: PodReport) -> PodReport {
+        let (cpu_milli, memory_bytes) = self.meters(pod);
+        let generation = pod.running.borrow().as_ref().map_or(0, |running| running.generation);
+        let usage = Usage { cpu_milli, memory_bytes, ..inside.usage };
+        PodReport { sandbox: SandboxState::Running, generation, ended: None, usage, ..inside }
+    }
+
+    /// Thousandths of a core since the last reading, and bytes of memory; zeros for a sandbox that has just ended.
+    fn meters(&self, pod: &Pod) -> (u32, u64) {
+        let Ok(meters) = self.ground.cgroups.meters(&pod.place.container()) else { return (0, 0) };
+        let now = Instant::now();
+        let mut seen = super::locked(&pod.cpu_seen);
+        let cpu = match *seen {
+            Some((at, before)) if now - at >= SHORTEST && now - at <= LONGEST => {
+                let used = u128::from(meters.cpu_nanoseconds.saturating_sub(before));
+                u32::try_from(used * 1000 / (now - at).as_nanos().max(1)).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        };
+        // Readers in quick succession must not take each other's interval away.
+        if seen.is_none_or(|(at, _)| now - at >= SHORTEST) {
+            *seen = Some((now, meters.cpu_nanoseconds));
+        }
+        (cpu, meters.memory_bytes)
+    }
+}

@@ -1,0 +1,138 @@
+//! Streams between the control plane and a pod: joined as they are, but reports, to which the host has something to add.
+//! A stream lives as long as both ends: when either goes, the other is closed.
+
+use super::{Daemon, Pod, client};
+use crate::{
+    frame::{Frame, FrameError, FrameReader, write_json},
+    inside::What,
+    protocol::{Command, HostError, Reply, StreamOutput},
+};
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+use uuid::Uuid;
+
+/// From the question to the first answer of the pod.
+const FIRST_DEADLINE: Duration = Duration::from_secs(20);
+/// For the end of a sandbox to be written down, after its streams have ended.
+const END_DEADLINE: Duration = Duration::from_secs(15);
+/// For one write towards a control plane that takes nothing.
+const WRITE_DEADLINE: Duration = Duration::from_secs(120);
+
+pub async fn serve<R, W>(daemon: &Arc<Daemon>, command: Command, input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let id = pod_of(&command);
+    let watch = matches!(command, Command::Watch { .. });
+    let opened = match daemon.running(id) {
+        Ok(running) => client::open(&running.boot, What::Command(Box::new(command))).await,
+        Err(error) => Err(error),
+    };
+    let (inside, pod) = match (opened, daemon.known(id)) {
+        (Ok(inside), Some(pod)) => (inside, pod),
+        (opened, _) => {
+            let error = opened.err().unwrap_or_else(|| HostError::new(crate::protocol::HostErrorCode::NoSuchPod, "this host has no such pod"));
+            return write_json(&mut output, &Reply::Error(error)).await;
+        }
+    };
+    if watch { watch_pod(daemon, &pod, inside, input, output).await } else { join(inside, input, output).await }
+}
+
+fn pod_of(command: &Command) -> Uuid {
+    match command {
+        Command::Watch { pod }
+        | Command::Exec { pod, .. }
+        | Command::Terminal { pod, .. }
+        | Command::ReadFile { pod, .. }
+        | Command::WriteFile { pod, .. }
+        | Command::ProcessLog { pod, .. }
+        | Command::Connect { pod, .. } => *pod,
+        // `session::understand` passes no other.
+        _ => Uuid::nil(),
+    }
+}
+
+/// Copies bytes both ways: frames mean the same on both sides.
+async fn join<R, W>(inside: client::Asked, input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let (mut from_pod, first) = first_frame(inside.input).await?;
+    let mut to_pod = inside.output;
+    output.write_all(&first.encode()?).await?;
+    output.flush().await?;
+    if !matches!(first.parse(), Ok(Reply::Streaming)) {
+        return Ok(());
+    }
+    let (mut from_plane, ahead) = input.into_parts();
+    let inward = async {
+        to_pod.write_all(&ahead).await?;
+        tokio::io::copy(&mut from_plane, &mut to_pod).await
+    };
+    let outward = async {
+        output.write_all(&from_pod.1).await?;
+        output.flush().await?;
+        tokio::io::copy(&mut from_pod.0, &mut output).await?;
+        output.flush().await?;
+        output.shutdown().await
+    };
+    tokio::pin!(inward, outward);
+    tokio::select! {
+        ended = &mut outward => ended?,
+        // The control plane has gone, or the pod has stopped listening, and may have a last word.
+        inward = &mut inward => if inward.is_err() { timeout(END_DEADLINE, outward).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? },
+    }
+    Ok(())
+}
+
+/// A byte stream, and what was read off it too far.
+type Ahead<R> = (R, bytes::BytesMut);
+
+async fn first_frame<R: AsyncRead + Unpin>(mut from: FrameReader<R>) -> Result<(Ahead<R>, Frame), FrameError> {
+    let first = timeout(FIRST_DEADLINE, from.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let first = first.ok_or(FrameError::Truncated)?;
+    Ok((from.into_parts(), first))
+}
+
+async fn watch_pod<R, W>(daemon: &Daemon, pod: &Pod, mut inside: client::Asked, mut input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let first = timeout(FIRST_DEADLINE, inside.input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let first: Reply = first.ok_or(FrameError::Truncated)?.parse()?;
+    write_json(&mut output, &first).await?;
+    loop {
+        tokio::select! {
+            frame = inside.input.next() => match frame {
+                Ok(Some(frame)) => {
+                    if let StreamOutput::Report(report) = frame.parse()? {
+                        write(&mut output, &StreamOutput::Report(Box::new(daemon.complete(pod, *report)))).await?;
+                    }
+                }
+                // The sandbox has ended, in order or not.
+                Ok(None) | Err(_) => break,
+            },
+            frame = input.next() => if frame?.is_none() { return Ok(()) },
+        }
+    }
+    let mut running = pod.running.subscribe();
+    // It is told as it is then, whether or not the end has been written down.
+    let _late = timeout(END_DEADLINE, running.wait_for(Option::is_none)).await.map(drop);
+    match daemon.report_of_stopped(pod) {
+        Ok(report) => {
+            write(&mut output, &StreamOutput::Report(Box::new(report))).await?;
+            write(&mut output, &StreamOutput::Exit { code: Some(0), signal: None, timed_out: false }).await
+        }
+        Err(error) => write(&mut output, &StreamOutput::Error(error)).await,
+    }
+}
+
+async fn write<W: AsyncWrite + Unpin>(output: &mut W, value: &StreamOutput) -> Result<(), FrameError> {
+    timeout(WRITE_DEADLINE, write_json(output, value)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}

@@ -1,0 +1,188 @@
+//! Runs one command as `dev`: output streams out, input streams in, its session ends with the connection.
+
+use super::{Pod, children, outbox::Gone, serve::Connection, serve::unary};
+use crate::{
+    frame::{DATA_CHUNK, Frame, FrameReader},
+    protocol::{ExecSpec, HostError, HostErrorCode, Reply, StreamInput, StreamOutput},
+};
+use bytes::{Bytes, BytesMut};
+use nix::sys::signal::Signal;
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    process::{ExitStatus, Stdio},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        tcp::OwnedReadHalf,
+        unix::pipe::{Receiver, Sender},
+    },
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::{sleep_until, timeout},
+};
+
+/// After a command's end: what it had written is in the pipe already, so silence this long means that it was all.
+const SILENCE: Duration = Duration::from_millis(30);
+/// What is still sent after a command's end, in bytes a pipe; a job left in the background may go on writing.
+const AFTER_END: usize = 256 << 10;
+/// Background jobs whose output is thrown away for them; those beyond get a closed pipe.
+const MAX_LEFT_BEHIND: usize = 256;
+/// Frames of input that wait for the command to read them.
+const INPUT_QUEUE: usize = 4;
+
+static LEFT_BEHIND: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LEFT_BEHIND)));
+
+pub async fn exec(pod: &Pod, mut connection: Connection, spec: ExecSpec) -> Result<(), Gone> {
+    let mut env = pod.environment();
+    env.extend(spec.env);
+    let mut command = children::as_dev(&spec.argv[0], &env);
+    command.args(&spec.argv[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(cwd) = &spec.cwd {
+        command.current_dir(cwd);
+    }
+    let started = pod.children.spawn(&mut command).and_then(|(mut child, exit)| {
+        let input = child.stdin.take().map(OwnedFd::from).map(Sender::from_owned_fd).transpose()?;
+        let output = child.stdout.take().map(OwnedFd::from).map(Receiver::from_owned_fd).transpose()?;
+        let errors = child.stderr.take().map(OwnedFd::from).map(Receiver::from_owned_fd).transpose()?;
+        Ok((child.id(), exit, input, output, errors))
+    });
+    let (leader, mut exit, input, output, errors) = match started {
+        Ok(started) => started,
+        Err(error) => return unary(connection, Err(not_started(&spec.argv[0], &error))).await,
+    };
+    if connection.output.json(&Reply::Streaming).await.is_err() {
+        children::kill_group(leader, Signal::SIGKILL);
+        return Err(Gone);
+    }
+
+    let (ended, end) = watch::channel(false);
+    let pumps: Vec<_> = [(output, Frame::Data as fn(Bytes) -> Frame), (errors, Frame::Stderr as fn(Bytes) -> Frame)]
+        .into_iter()
+        .filter_map(|(pipe, frame)| pipe.map(|pipe| tokio::spawn(pump(pipe, connection.output.sender(), frame, end.clone()))))
+        .collect();
+    let (feed, hungry) = mpsc::channel(INPUT_QUEUE);
+    let feeder = input.map(|input| tokio::spawn(feed_input(input, hungry)));
+    let mut feed = Some(feed);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(spec.timeout_seconds.into());
+    let mut timed_out = false;
+
+    let status = loop {
+        tokio::select! {
+            status = &mut exit => break status.ok(),
+            () = sleep_until(deadline), if !timed_out => {
+                timed_out = true;
+                children::kill_group(leader, Signal::SIGKILL);
+            }
+            () = connection.output.closed() => {
+                children::kill_group(leader, Signal::SIGKILL);
+                return Err(Gone);
+            }
+            more = next_input(&mut connection.input, &mut feed) => if more.is_err() {
+                children::kill_group(leader, Signal::SIGKILL);
+                return Err(Gone);
+            }
+        }
+    };
+    if spec.kill_group_on_exit {
+        children::kill_group(leader, Signal::SIGKILL);
+    }
+    if let Some(feeder) = feeder {
+        feeder.abort();
+    }
+    // Nobody listens when both pipes have ended.
+    let _ended = ended.send(true);
+    for pump in pumps {
+        pump.await.map_err(|_| Gone)?;
+    }
+    connection.output.finish(Ok(exit_output(status, timed_out))).await
+}
+
+pub fn exit_output(status: Option<ExitStatus>, timed_out: bool) -> StreamOutput {
+    let code = if timed_out { None } else { status.and_then(|s| s.code()) };
+    StreamOutput::Exit { code, signal: status.and_then(|s| s.signal()), timed_out }
+}
+
+fn not_started(program: &str, error: &io::Error) -> HostError {
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => HostErrorCode::NotFound,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => HostErrorCode::Invalid,
+        _ => HostErrorCode::Failed,
+    };
+    HostError::new(code, format!("'{program}' could not be started: {error}"))
+}
+
+/// Takes one frame when there is room for it; an error when the connection has ended.
+async fn next_input(input: &mut FrameReader<OwnedReadHalf>, feed: &mut Option<mpsc::Sender<Bytes>>) -> Result<(), Gone> {
+    let Some(sender) = feed.clone() else {
+        return match input.next().await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(_) => Err(Gone),
+        };
+    };
+    let Ok(permit) = sender.reserve().await else {
+        // The command has closed its input: the rest goes nowhere.
+        *feed = None;
+        return Ok(());
+    };
+    match input.next().await {
+        Ok(Some(Frame::Data(data))) => permit.send(data),
+        Ok(Some(frame)) if matches!(frame.parse(), Ok(StreamInput::Eof)) => *feed = None,
+        Ok(Some(_)) => {}
+        Ok(None) | Err(_) => return Err(Gone),
+    }
+    Ok(())
+}
+
+async fn feed_input(mut input: Sender, mut hungry: mpsc::Receiver<Bytes>) {
+    while let Some(data) = hungry.recv().await {
+        // A command that does not read to the end is its own affair.
+        if input.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends what comes out of a pipe until its end, or until the command has ended and nothing more is in it.
+async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -> Frame, mut end: watch::Receiver<bool>) {
+    let mut after_end = 0;
+    loop {
+        let mut buffer = BytesMut::with_capacity(DATA_CHUNK);
+        let ended = *end.borrow();
+        let read = if ended {
+            if after_end >= AFTER_END {
+                break;
+            }
+            match timeout(SILENCE, pipe.read_buf(&mut buffer)).await {
+                Ok(read) => read,
+                Err(_) => break,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                read = pipe.read_buf(&mut buffer) => read,
+                _ = end.changed() => continue,
+            }
+        };
+        match read {
+            Ok(0) | Err(_) => return,
+            Ok(read) if ended => after_end += read,
+            Ok(_) => {}
+        }
+        if queue.send(frame(buffer.freeze())).await.is_err() {
+            return;
+        }
+    }
+    if let Ok(slot) = LEFT_BEHIND.clone().try_acquire_owned() {
+        tokio::spawn(throw_away(pipe, slot));
+    }
+}
+
+/// Keeps a background job's output flowing, so that it does not die of a closed pipe.
+async fn throw_away(mut pipe: Receiver, slot: OwnedSemaphorePermit) {
+    let mut buffer = vec![0; DATA_CHUNK];
+    while matches!(pipe.read(&mut buffer).await, Ok(read) if read > 0) {}
+    drop(slot);
+}

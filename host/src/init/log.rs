@@ -1,0 +1,122 @@
+//! The log of one process: two files of at most half a MiB each, the older one thrown away when the newer is full.
+
+use super::{boot, outbox::Gone, serve::Connection};
+use crate::{
+    frame::{DATA_CHUNK, Frame},
+    protocol::{Reply, StreamOutput},
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::watch;
+
+/// Bytes after which a file is set aside.
+const HALF: u64 = 512 << 10;
+
+pub struct Log {
+    files: Mutex<Files>,
+    /// Bytes written since the log began; changes with every write.
+    end: watch::Sender<u64>,
+}
+
+/// Positions count bytes from the log's beginning in this boot; what earlier boots left comes first.
+struct Files {
+    newer: PathBuf,
+    older: PathBuf,
+    writing: File,
+    older_start: u64,
+    newer_start: u64,
+    end: u64,
+}
+
+impl Log {
+    pub fn open(name: &str) -> io::Result<Self> {
+        let newer = PathBuf::from(format!("{}/{name}.log", boot::LOGS));
+        let older = newer.with_extension("log.1");
+        let length = |path: &PathBuf| fs::metadata(path).map_or(0, |m| m.len());
+        let (newer_start, newer_length) = (length(&older), length(&newer));
+        let writing = OpenOptions::new().create(true).append(true).open(&newer)?;
+        let end = newer_start + newer_length;
+        Ok(Self { files: Mutex::new(Files { newer, older, writing, older_start: 0, newer_start, end }), end: watch::Sender::new(end) })
+    }
+
+    /// Appends; a full disk loses the piece, never the process.
+    pub fn write(&self, piece: &[u8]) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = files.append(piece) {
+            super::complain(&format!("{}: {error}", files.newer.display()));
+        }
+        self.end.send_replace(files.end);
+    }
+
+    /// Up to a chunk from `position`, and the position after it; skips what has been thrown away.
+    fn read(&self, position: u64) -> io::Result<(Vec<u8>, u64)> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = position.max(files.older_start);
+        let (path, start, end) = if position < files.newer_start {
+            (&files.older, files.older_start, files.newer_start)
+        } else {
+            (&files.newer, files.newer_start, files.end)
+        };
+        let mut piece = vec![0; (end - position).min(DATA_CHUNK as u64) as usize];
+        if !piece.is_empty() {
+            let read = File::open(path)?.read_at(&mut piece, position - start)?;
+            piece.truncate(read);
+            // Somebody has emptied the file by hand: go on at its end.
+            if read == 0 {
+                return Ok((piece, end));
+            }
+        }
+        let next = position + piece.len() as u64;
+        Ok((piece, next))
+    }
+}
+
+impl Files {
+    fn append(&mut self, piece: &[u8]) -> io::Result<()> {
+        if self.end - self.newer_start >= HALF {
+            fs::rename(&self.newer, &self.older)?;
+            self.writing = OpenOptions::new().create(true).append(true).open(&self.newer)?;
+            self.older_start = self.newer_start;
+            self.newer_start = self.end;
+        }
+        self.writing.write_all(piece)?;
+        self.end += piece.len() as u64;
+        Ok(())
+    }
+}
+
+/// Sends the log from its beginning, then what is added, until the connection ends.
+pub async fn follow(connection: Connection, log: &Arc<Log>) -> Result<(), Gone> {
+    let Connection { mut input, output } = connection;
+    output.json(&Reply::Streaming).await?;
+    let mut grown = log.end.subscribe();
+    let mut position = 0;
+    loop {
+        let end = *grown.borrow_and_update();
+        while position < end {
+            let (piece, next) = match log.read(position) {
+                Ok(read) => read,
+                Err(error) => {
+                    let fault = crate::protocol::HostError::new(crate::protocol::HostErrorCode::Failed, format!("the log cannot be read: {error}"));
+                    return output.finish(Err(fault)).await;
+                }
+            };
+            position = next;
+            if !piece.is_empty() {
+                output.send(Frame::Data(piece.into())).await?;
+            }
+        }
+        tokio::select! {
+            changed = grown.changed() => if changed.is_err() {
+                return output.finish(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false })).await;
+            },
+            () = output.closed() => return Err(Gone),
+            frame = input.next() => if !matches!(frame, Ok(Some(_))) { return Err(Gone) },
+        }
+    }
+}

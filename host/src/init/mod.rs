@@ -1,0 +1,78 @@
+//! PID 1 of a pod: reaps, does what the daemon asks for (`inside`), keeps the pod's processes running.
+
+mod boot;
+mod children;
+mod configure;
+mod exec;
+mod files;
+mod health;
+mod log;
+mod outbox;
+mod ports;
+mod processes;
+mod relay;
+mod serve;
+mod shutdown;
+mod terminal;
+mod watch;
+
+use crate::{inside::Boot, protocol::PodConfig};
+use children::Children;
+use processes::Processes;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What every connection works on.
+pub struct Pod {
+    boot: Boot,
+    children: Arc<Children>,
+    processes: Processes,
+    /// As last configured; exec, terminals and processes get its environment.
+    config: Mutex<PodConfig>,
+}
+
+impl Pod {
+    fn environment(&self) -> BTreeMap<String, String> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).env.clone()
+    }
+}
+
+/// `pinacle-init` as PID 1, or (as `dev`) its helper for files.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
+        (Some(files::READ), Some(path), None) => return files::read_helper(&path),
+        (Some(files::WRITE), Some(path), Some(bytes)) => return files::write_helper(&path, &bytes),
+        _ => {}
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string()),
+    };
+    match runtime.block_on(run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    complain(message);
+    ExitCode::FAILURE
+}
+
+/// To the daemon, which may have been started anew since and listens no more.
+fn complain(message: &str) {
+    let _unheard = writeln!(io::stderr(), "pinacle-init: {message}");
+}
+
+async fn run() -> io::Result<()> {
+    let boot = boot::prepare()?;
+    let children = Children::start()?;
+    let processes = Processes::new(children.clone(), boot.address);
+    let pod = Arc::new(Pod { boot, children, processes, config: Mutex::default() });
+    serve::serve(pod).await
+}

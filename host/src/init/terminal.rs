@@ -1,0 +1,244 @@
+//! Named terminals: a tmux session on a pty of the pod's own, so that it outlives its viewers and keeps its scroll-back.
+
+use super::{
+    Pod, children,
+    exec::exit_output,
+    outbox::Gone,
+    serve::{Connection, unary},
+};
+use crate::{
+    frame::{DATA_CHUNK, Frame},
+    protocol::{HostError, HostErrorCode, Reply, StreamInput, TerminalInfo},
+};
+use bytes::{Bytes, BytesMut};
+use nix::{
+    libc,
+    pty::{Winsize, openpty},
+    sys::signal::Signal,
+};
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, unix::AsyncFd},
+    net::unix::pipe::Receiver,
+    sync::mpsc,
+    time::timeout,
+};
+
+/// A server of our own beside one that the pod's owner may run.
+const SOCKET: &str = "pinacle";
+const CONFIG: &str = "/run/pinacle/tmux.conf";
+/// The pod's owner adds to it in the usual place.
+const CONFIG_TEXT: &str = r#"set -g default-terminal "tmux-256color"
+set -ga terminal-features ",xterm-256color:RGB:clipboard:title"
+set -g history-limit 50000
+set -g status off
+set -g mouse on
+set -g set-clipboard on
+set -g escape-time 10
+set -g focus-events on
+set -g window-size latest
+set -g destroy-unattached off
+source-file -q ~/.tmux.conf
+"#;
+const TMUX_DEADLINE: Duration = Duration::from_secs(10);
+const MAX_TMUX_OUTPUT: u64 = 64 << 10;
+/// Pieces of typing that wait for the terminal to take them.
+const INPUT_QUEUE: usize = 16;
+
+fn tmux(pod: &Pod, arguments: &[&str]) -> Command {
+    let mut env = pod.environment();
+    env.insert("TERM".into(), "xterm-256color".into());
+    let mut command = children::as_dev("/usr/bin/tmux", &env);
+    command.args(["-u", "-L", SOCKET, "-f", CONFIG]).args(arguments);
+    command
+}
+
+pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16, rows: u16) -> Result<(), Gone> {
+    let (pty, leader, mut exit) = match open(pod, name, cols, rows) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let fault = HostError::new(HostErrorCode::Failed, format!("the terminal could not be opened: {error}"));
+            return unary(connection, Err(fault)).await;
+        }
+    };
+    // Whatever way this ends: the client goes, the session stays.
+    let _client = HangUp(leader);
+    connection.output.json(&Reply::Streaming).await?;
+    let pty = Arc::new(pty);
+    let mut shown = tokio::spawn(show(pty.clone(), connection.output.sender()));
+    let (keys, typed) = mpsc::channel(INPUT_QUEUE);
+    let typist = tokio::spawn(type_in(pty.clone(), typed));
+
+    let status = loop {
+        tokio::select! {
+            status = &mut exit => break status.ok(),
+            () = connection.output.closed() => return Err(Gone),
+            frame = connection.input.next() => match frame {
+                Ok(Some(Frame::Data(data))) => keys.send(data).await.map_err(|_| Gone)?,
+                Ok(Some(frame)) => match frame.parse() {
+                    // A size that the kernel refuses changes nothing.
+                    Ok(StreamInput::Resize { cols, rows }) => pty.resize(cols.clamp(1, 1000), rows.clamp(1, 1000)),
+                    Ok(StreamInput::Eof) => return Err(Gone),
+                    Err(_) => {}
+                },
+                Ok(None) | Err(_) => return Err(Gone),
+            }
+        }
+    };
+    typist.abort();
+    // The last of the screen: the other end of the pty is closed, so this ends by itself.
+    if timeout(TMUX_DEADLINE, &mut shown).await.is_err() {
+        shown.abort();
+    }
+    connection.output.finish(Ok(exit_output(status, false))).await
+}
+
+struct HangUp(u32);
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        children::kill_group(self.0, Signal::SIGHUP);
+    }
+}
+
+fn open(pod: &Pod, name: &str, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
+    super::boot::write(Path::new(CONFIG), CONFIG_TEXT.as_bytes(), 0o644, 0)?;
+    let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+    let pair = openpty(Some(&size), None)?;
+    let mut command = tmux(pod, &["new-session", "-A", "-s", name]);
+    command.stdin(pair.slave.try_clone()?).stdout(pair.slave.try_clone()?).stderr(pair.slave);
+    // SAFETY: async-signal-safe calls only. Standard input is the pty, which becomes the new session's terminal.
+    unsafe {
+        command.pre_exec(|| {
+            nix::unistd::setsid().map_err(io::Error::from)?;
+            match libc::ioctl(0, libc::TIOCSCTTY, 0) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+    let (child, exit) = pod.children.spawn_leader(&mut command)?;
+    Ok((Pty::new(pair.master)?, child.id(), exit))
+}
+
+/// The host's end of a pty.
+struct Pty(AsyncFd<OwnedFd>);
+
+impl Pty {
+    fn new(master: OwnedFd) -> io::Result<Self> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        fcntl(&master, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+        // SAFETY: the AsyncFd owns the descriptor, and gives it to nobody who could close it.
+        Ok(Self(unsafe { AsyncFd::register(master)? }))
+    }
+
+    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            if let Ok(read) = ready.try_io(|fd| nix::unistd::read(fd, buffer).map_err(io::Error::from)) {
+                return read;
+            }
+        }
+    }
+
+    async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let mut ready = self.0.writable().await?;
+            if let Ok(written) = ready.try_io(|fd| nix::unistd::write(fd, data).map_err(io::Error::from)) {
+                data = &data[written?..];
+            }
+        }
+        Ok(())
+    }
+
+    fn resize(&self, cols: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: `size` outlives the call.
+        unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    }
+}
+
+async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>) {
+    loop {
+        let mut piece = BytesMut::zeroed(DATA_CHUNK);
+        match pty.read(&mut piece).await {
+            // EIO: the last process has closed its end.
+            Ok(0) | Err(_) => return,
+            Ok(read) => {
+                piece.truncate(read);
+                if queue.send(Frame::Data(piece.freeze())).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn type_in(pty: Arc<Pty>, mut typed: mpsc::Receiver<Bytes>) {
+    while let Some(data) = typed.recv().await {
+        if pty.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+}
+
+pub async fn list(pod: &Pod) -> Result<Vec<TerminalInfo>, HostError> {
+    let (worked, text) = ask(pod, &["list-sessions", "-F", "#{session_name} #{session_attached} #{session_created}"]).await?;
+    // Without a session there is no server to ask.
+    Ok(if worked { text.lines().filter_map(info).collect() } else { Vec::new() })
+}
+
+fn info(line: &str) -> Option<TerminalInfo> {
+    let mut words = line.split(' ');
+    Some(TerminalInfo { name: words.next()?.to_owned(), viewers: words.next()?.parse().ok()?, created: words.next()?.parse().ok()? })
+}
+
+/// Ends the session, and what runs in it.
+pub async fn end(pod: &Pod, name: &str) -> Result<(), HostError> {
+    match ask(pod, &["kill-session", "-t", &format!("={name}")]).await? {
+        (true, _) => Ok(()),
+        (false, _) => Err(HostError::new(HostErrorCode::NotFound, format!("the pod has no terminal '{name}'"))),
+    }
+}
+
+/// Whether tmux did it, and what it said.
+async fn ask(pod: &Pod, arguments: &[&str]) -> Result<(bool, String), HostError> {
+    let failed = |error: io::Error| HostError::new(HostErrorCode::Failed, format!("tmux could not be asked: {error}"));
+    let mut command = tmux(pod, arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let (mut child, exit) = pod.children.spawn(&mut command).map_err(failed)?;
+    let _client = HangUp(child.id());
+    let mut text = String::new();
+    let asked = async {
+        if let Some(pipe) = child.stdout.take() {
+            Receiver::from_owned_fd(OwnedFd::from(pipe))?.take(MAX_TMUX_OUTPUT).read_to_string(&mut text).await?;
+        }
+        exit.await.map_err(io::Error::other)
+    };
+    match timeout(TMUX_DEADLINE, asked).await {
+        Ok(status) => Ok((status.map_err(failed)?.success(), text)),
+        Err(_) => Err(HostError::new(HostErrorCode::Timeout, "tmux did not answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_of_tmux_is_a_terminal() {
+        let shown = info("main 2 1764000000").unwrap();
+        assert_eq!((shown.name.as_str(), shown.viewers, shown.created), ("main", 2, 1_764_000_000));
+        assert!(info("").is_none());
+    }
+}

@@ -1,0 +1,100 @@
+//! A pod's disk: a sparse ext4 file of the tier's size, whose overlay over the base image is the pod's root.
+//! It is mounted in the mount namespace of the one sandbox that uses it and nowhere else: what ends the sandbox, however
+//! hard, unmounts it, and no mount is ever left to be swept.
+
+use super::{Place, failed, gone, run::run};
+use crate::protocol::{HostError, HostErrorCode};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const MKFS_DEADLINE: Duration = Duration::from_secs(60);
+const RESIZE_DEADLINE: Duration = Duration::from_secs(300);
+/// The kernel lets go of a file soon after the last mount of it has ended.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Makes the layer, or grows it to the size; one that is larger stays as it is. The pod does not run.
+pub async fn ensure_layer(place: &Place, disk_bytes: u64) -> Result<(), HostError> {
+    fs::create_dir_all(&place.state).map_err(failed("the pod's folder"))?;
+    let layer = place.layer();
+    match fs::metadata(&layer) {
+        Ok(about) if about.len() >= disk_bytes => Ok(()),
+        Ok(_) => {
+            released(place).await?;
+            check(&layer).await?;
+            set_length(&layer, disk_bytes)?;
+            run("resize2fs", &[layer.as_os_str()], &[], RESIZE_DEADLINE).await.map(drop)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Under its name only when it is whole.
+            let new = layer.with_extension("new");
+            gone(fs::remove_file(&new)).map_err(failed("a half-made layer"))?;
+            File::create_new(&new).map_err(failed("the pod's layer"))?;
+            set_length(&new, disk_bytes)?;
+            let options = ["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-t", "ext4", "--"];
+            let arguments: Vec<&std::ffi::OsStr> = options.iter().map(|o| (*o).as_ref()).chain([new.as_os_str()]).collect();
+            run("mkfs.ext4", &arguments, &[], MKFS_DEADLINE).await?;
+            File::open(&new).and_then(|file| file.sync_all()).map_err(failed("the pod's layer"))?;
+            fs::rename(&new, &layer).map_err(failed("the pod's layer"))?;
+            File::open(&place.state).and_then(|folder| folder.sync_all()).map_err(failed("the pod's folder"))
+        }
+        Err(error) => Err(failed("the pod's layer")(error)),
+    }
+}
+
+fn set_length(file: &Path, bytes: u64) -> Result<(), HostError> {
+    File::options().write(true).open(file).and_then(|file| file.set_len(bytes)).map_err(failed("the size of the pod's layer"))
+}
+
+/// What a growing file system must have seen first. 1 means "mended".
+async fn check(layer: &Path) -> Result<(), HostError> {
+    match run("e2fsck", &["-f".as_ref(), "-p".as_ref(), layer.as_os_str()], &[], RESIZE_DEADLINE).await {
+        Err(error) if error.message.ends_with("(exit status: 1)") => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Bytes that the layer takes on the host's disk.
+pub fn allocated(place: &Place) -> u64 {
+    fs::metadata(place.layer()).map_or(0, |about| about.blocks() * 512)
+}
+
+/// Waits until no loop device holds the layer: two on one file would destroy it.
+pub async fn released(place: &Place) -> Result<(), HostError> {
+    let deadline = Instant::now() + RELEASE_DEADLINE;
+    while is_held(place).map_err(failed("the host's loop devices"))? {
+        if Instant::now() > deadline {
+            return Err(HostError::new(HostErrorCode::Timeout, "the pod's disk is still in use by a sandbox that has ended"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// By the pod's id in the path: seen from another mount namespace the path itself may be cut short.
+fn is_held(place: &Place) -> io::Result<bool> {
+    let wanted = format!("{}/layer.img", place.id);
+    for device in fs::read_dir("/sys/block")? {
+        let device = device?;
+        if !device.file_name().to_string_lossy().starts_with("loop") {
+            continue;
+        }
+        // A device without a file has no such entry, also when it has just lost it.
+        match fs::read_to_string(device.path().join("loop/backing_file")) {
+            Ok(file) if file.contains(&wanted) => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Removes the layer for good. The pod does not run.
+pub async fn remove(place: &Place) -> Result<(), HostError> {
+    released(place).await?;
+    gone(fs::remove_dir_all(&place.state)).map_err(failed("the pod's folder"))
+}

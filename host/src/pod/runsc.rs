@@ -1,0 +1,100 @@
+//! Which gVisor this host has, and how it wants to be called.
+
+use super::run::run;
+use crate::protocol::HostError;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Releases from this day on start in a network namespace whatever `/proc/sys/net/core` shows there (gvisor #10704).
+const NETWORK_MENDED: u32 = 2024_09_01;
+
+/// One release of gVisor.
+#[derive(Clone, Debug)]
+pub struct Runsc {
+    pub program: PathBuf,
+    /// Where it keeps its own state of running sandboxes.
+    root: PathBuf,
+    /// As it says itself, such as `0.0~20221219.0`.
+    pub version: String,
+    pub platform: &'static str,
+    knows_overlay2: bool,
+    knows_directfs: bool,
+}
+
+impl Runsc {
+    pub async fn detect(program: &Path, run_dir: &Path) -> Result<Self, HostError> {
+        let said = run(program, &["--version"], &[], DEADLINE).await?;
+        let flags = run(program, &["flags"], &[], DEADLINE).await?;
+        let version = said.lines().find_map(|line| line.strip_prefix("runsc version ")).unwrap_or("unknown").trim().to_owned();
+        // Releases that have systrap name it in the help of --platform, or are younger than it.
+        let platform = if flags.contains("systrap") || built_on(&version).is_some_and(|day| day >= 2023_06_01) { "systrap" } else { "ptrace" };
+        let knows = |flag: &str| flags.lines().any(|line| line.trim_start().trim_start_matches('-').split([' ', '\t', '=']).next() == Some(flag));
+        Ok(Self {
+            program: program.to_owned(),
+            root: run_dir.join("runsc"),
+            version,
+            platform,
+            knows_overlay2: knows("overlay2"),
+            knows_directfs: knows("directfs"),
+        })
+    }
+
+    /// Whether a folder of the host's must be hidden from it, where the kernel shows it in every network namespace.
+    pub fn mistakes_every_network_for_the_hosts(&self) -> bool {
+        built_on(&self.version).is_none_or(|day| day < NETWORK_MENDED)
+    }
+
+    fn options(&self) -> Vec<OsString> {
+        let mut options: Vec<OsString> = vec!["--root".into(), self.root.clone().into()];
+        // The daemon has made the control group, and put the caller into it.
+        options.extend([format!("--platform={}", self.platform), "--network=sandbox".into(), "--ignore-cgroups".into()].map(OsString::from));
+        if self.knows_overlay2 {
+            options.push("--overlay2=none".into());
+        }
+        if self.knows_directfs {
+            options.push("--directfs=false".into());
+        }
+        options
+    }
+
+    /// Arguments that boot a sandbox and leave it running; what goes wrong stands in `log`.
+    pub fn boot_arguments(&self, container: &str, bundle: &Path, pid_file: &Path, log: &Path) -> Vec<OsString> {
+        let mut arguments = self.options();
+        arguments.extend(["--log".into(), log.into(), "--log-format=json".into(), "run".into(), "--detach".into()]);
+        arguments.extend(["--bundle".into(), bundle.into(), "--pid-file".into(), pid_file.into(), container.into()]);
+        arguments
+    }
+
+    /// Makes it forget a sandbox, whose processes have been ended.
+    pub async fn forget(&self, container: &str) -> Result<(), HostError> {
+        let state = std::fs::read_dir(&self.root).map(|entries| entries.flatten().any(|e| e.file_name().to_string_lossy().contains(container)));
+        // No folder: it has never run anything.
+        if !state.unwrap_or(false) {
+            return Ok(());
+        }
+        let mut arguments = self.options();
+        arguments.extend(["delete", "--force", container].map(OsString::from));
+        run(&self.program, &arguments, &[], DEADLINE).await.map(drop)
+    }
+}
+
+/// The day in a version such as `0.0~20221219.0` or `release-20240729.0`, as the number 20221219.
+fn built_on(version: &str) -> Option<u32> {
+    version.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 8)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_of_a_release_is_read_from_its_version() {
+        assert_eq!(built_on("0.0~20221219.0"), Some(20_221_219));
+        assert_eq!(built_on("release-20240729.0-12-gabc"), Some(20_240_729));
+        assert_eq!(built_on("unknown"), None);
+    }
+}

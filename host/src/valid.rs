@@ -1,0 +1,173 @@
+//! Rules for what arrives over the wire. The control plane has parsed it all before; the host trusts nothing.
+
+use crate::protocol::{Command, ExecSpec, HostError, HostErrorCode, PodConfig, ProcessSpec};
+
+pub const DISK_BYTES: std::ops::RangeInclusive<u64> = (64 << 20)..=(1 << 40);
+pub const MEMORY_BYTES: std::ops::RangeInclusive<u64> = (128 << 20)..=(1 << 40);
+pub const CPU_MILLI: std::ops::RangeInclusive<u32> = 50..=1_024_000;
+pub const MAX_ARGV: usize = 256;
+/// Bytes of argv and environment of one exec together.
+pub const MAX_ARGV_BYTES: usize = 256 << 10;
+pub const MAX_ENV: usize = 512;
+pub const MAX_ENV_VALUE: usize = 64 << 10;
+pub const MAX_PROCESSES: usize = 32;
+pub const MAX_COMMAND: usize = 16 << 10;
+pub const MAX_PATH: usize = 4096;
+pub const MAX_FILE: u64 = 1 << 30;
+pub const EXEC_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
+const MAX_LINE: usize = 512;
+
+type Checked = Result<(), HostError>;
+
+/// Whether every value of the command is one that may be.
+pub fn command(command: &Command) -> Checked {
+    match command {
+        Command::Hello | Command::Inventory | Command::Stop { .. } | Command::Delete { .. } => Ok(()),
+        Command::Pod { .. } | Command::Watch { .. } | Command::Terminals { .. } | Command::Network { .. } => Ok(()),
+        Command::Layer { disk_bytes, .. } => check(DISK_BYTES.contains(disk_bytes), "a disk of that size"),
+        Command::Sandbox { hostname, cpu_milli, memory_bytes, generation, .. } => {
+            check(is_hostname(hostname), "that host name")?;
+            check(CPU_MILLI.contains(cpu_milli), "that share of CPU")?;
+            check(MEMORY_BYTES.contains(memory_bytes), "that much memory")?;
+            check(*generation >= 0, "a negative generation")
+        }
+        Command::Configure { config, .. } => pod_config(config),
+        Command::Processes { processes: list, .. } => processes(list),
+        Command::RestartProcess { name, .. } | Command::ProcessLog { name, .. } => check(is_process_name(name), "that name of a process"),
+        Command::Exec { exec, .. } => exec_spec(exec),
+        Command::Terminal { name, cols, rows, .. } => {
+            check(is_terminal_name(name), "that name of a terminal")?;
+            check((1..=1000).contains(cols) && (1..=1000).contains(rows), "a terminal of that size")
+        }
+        Command::EndTerminal { name, .. } => check(is_terminal_name(name), "that name of a terminal"),
+        Command::ReadFile { path: name, .. } => path(name),
+        Command::WriteFile { path: name, bytes, .. } => {
+            path(name)?;
+            check(*bytes <= MAX_FILE, "a file longer than 1 GiB")
+        }
+        Command::Connect { port, .. } => check(*port > 0, "port 0"),
+    }
+}
+
+fn pod_config(config: &PodConfig) -> Checked {
+    environment(&config.env)?;
+    for line in [&config.git_name, &config.git_email] {
+        check(line.len() <= MAX_LINE && !line.contains(['\0', '\n', '\r']), "a git identity of several lines")?;
+    }
+    if let Some(key) = &config.ssh_private_key {
+        check(key.len() <= MAX_ENV_VALUE && key.starts_with("-----BEGIN ") && !key.contains('\0'), "that SSH key")?;
+    }
+    if let Some(credential) = &config.git_credential {
+        let authority = credential.origin.strip_prefix("https://").or_else(|| credential.origin.strip_prefix("http://")).unwrap_or("");
+        let plain = !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+        check(plain && credential.origin.len() <= MAX_LINE, "that origin of a git credential")?;
+        for value in [&credential.username, &credential.token] {
+            check(value.len() <= MAX_ENV_VALUE && !value.contains(['\0', '\n', '\r']), "a git credential of several lines")?;
+        }
+    }
+    Ok(())
+}
+
+fn environment(env: &std::collections::BTreeMap<String, String>) -> Checked {
+    check(env.len() <= MAX_ENV, "so many variables")?;
+    for (name, value) in env {
+        let mut bytes = name.bytes();
+        let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        check(first && name.len() <= 256 && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_'), "that name of a variable")?;
+        check(value.len() <= MAX_ENV_VALUE && !value.contains('\0'), "the value of a variable with NUL or above 64 KiB")?;
+    }
+    Ok(())
+}
+
+fn processes(list: &[ProcessSpec]) -> Checked {
+    check(list.len() <= MAX_PROCESSES, "more than 32 processes")?;
+    for (index, process) in list.iter().enumerate() {
+        check(is_process_name(&process.name), "that name of a process")?;
+        check(list[..index].iter().all(|other| other.name != process.name), "two processes of one name")?;
+        check(!process.command.is_empty() && process.command.len() <= MAX_COMMAND && !process.command.contains('\0'), "that command of a process")?;
+        check(process.cwd.starts_with('/'), "a relative working folder")?;
+        path(&process.cwd)?;
+        check(process.port != Some(0), "port 0")?;
+        if let Some(health) = &process.health_check {
+            let plain = health.starts_with('/') && health.len() <= MAX_LINE && health.bytes().all(|b| b.is_ascii_graphic());
+            check(plain && process.port.is_some(), "that health check")?;
+        }
+    }
+    Ok(())
+}
+
+fn exec_spec(exec: &ExecSpec) -> Checked {
+    check((1..=MAX_ARGV).contains(&exec.argv.len()) && !exec.argv[0].is_empty(), "no program, or more than 256 arguments")?;
+    environment(&exec.env)?;
+    let bytes: usize = exec.argv.iter().chain(exec.env.keys()).chain(exec.env.values()).map(|s| s.len() + 1).sum();
+    check(bytes <= MAX_ARGV_BYTES, "arguments above 256 KiB")?;
+    check(exec.argv.iter().all(|a| !a.contains('\0')), "an argument with NUL")?;
+    check(EXEC_SECONDS.contains(&exec.timeout_seconds), "a time-out outside of 1 s to a day")?;
+    if let Some(cwd) = &exec.cwd {
+        check(cwd.starts_with('/'), "a relative working folder")?;
+        path(cwd)?;
+    }
+    Ok(())
+}
+
+fn path(path: &str) -> Checked {
+    check(!path.is_empty() && path.len() <= MAX_PATH && !path.contains('\0'), "that path")
+}
+
+pub fn is_process_name(name: &str) -> bool {
+    (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// `[A-Za-z0-9_-]{1,32}`: tmux gives `:` and `.` a meaning.
+pub fn is_terminal_name(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// One DNS label (RFC 1123).
+pub fn is_hostname(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn check(holds: bool, what: &str) -> Checked {
+    if holds { Ok(()) } else { Err(HostError::new(HostErrorCode::Invalid, format!("the host does not take {what}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_mean_something_to_another_program_are_refused() {
+        assert!(is_terminal_name("main-2"));
+        for name in ["", "a:b", "a.b", "=a b", &"x".repeat(33)] {
+            assert!(!is_terminal_name(name), "{name}");
+        }
+        assert!(is_hostname("web-1"));
+        for name in ["", "-a", "a-", "a.b", "A", "a\nb"] {
+            assert!(!is_hostname(name), "{name}");
+        }
+        for name in ["", "a-b", "../x", "A"] {
+            assert!(!is_process_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_git_origin_cannot_leave_its_section_of_the_configuration() {
+        let mut config = PodConfig::default();
+        for (origin, fine) in [("https://github.com", true), ("http://github.pinacle.test:80", true), ("https://a\"]\n[core]", false), ("https://", false)] {
+            config.git_credential =
+                Some(crate::protocol::GitCredential { origin: origin.into(), username: "u".into(), token: "t".into() });
+            assert_eq!(pod_config(&config).is_ok(), fine, "{origin}");
+        }
+    }
+
+    #[test]
+    fn the_environment_takes_names_a_shell_takes() {
+        for (name, fine) in [("A_1", true), ("1A", false), ("A-B", false), ("A=B", false), ("", false)] {
+            assert_eq!(environment(&[(name.to_owned(), String::new())].into()).is_ok(), fine, "{name}");
+        }
+    }
+}

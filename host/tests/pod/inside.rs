@@ -1,0 +1,141 @@
+//! What runs in a pod: terminals, files, processes, relays.
+
+use super::{boot, host::Host, report, run};
+use pinacle_host::{
+    frame::Frame,
+    protocol::{Command, HostErrorCode, PodReport, ProcessSpec, ProcessState, Reply, StreamInput, StreamOutput},
+};
+use std::time::Duration;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
+    let Some(host) = Host::start(6).await else { return };
+    let (pod, mut plane) = (Uuid::from_u128(20), host.connect().await);
+    boot(&mut plane, pod, host.pod_address(20), 1).await;
+
+    let mut first = host.connect().await;
+    first.open(Command::Terminal { pod, name: "main".into(), cols: 80, rows: 24 }).await;
+    first.send(b"stty size; echo $TERM; echo mark-$((40+2)) \xc3\xa9\n").await;
+    let screen = first.until("mark-42 \u{e9}").await;
+    assert!(screen.contains("24 80"), "{screen}");
+    first.say(StreamInput::Resize { cols: 100, rows: 30 }).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    first.send(b"stty size\n").await;
+    first.until("30 100").await;
+    drop(first);
+
+    let mut again = host.connect().await;
+    again.open(Command::Terminal { pod, name: "main".into(), cols: 100, rows: 30 }).await;
+    again.until("mark-42").await;
+    match plane.ask(Command::Terminals { pod }).await {
+        Reply::Terminals { terminals } => assert_eq!((terminals[0].name.as_str(), terminals[0].viewers), ("main", 1)),
+        other => panic!("{other:?}"),
+    }
+    plane.done(Command::EndTerminal { pod, name: "main".into() }).await;
+    assert_eq!(again.rest().await.code(), Some(0));
+    assert_eq!(plane.refused(Command::EndTerminal { pod, name: "main".into() }).await, HostErrorCode::NotFound);
+
+    // Files: what is written is read; a half-sent one changes nothing; rights are dev's; a full disk says so.
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut write = host.connect().await;
+    write.open(Command::WriteFile { pod, path: "data.bin".into(), bytes: content.len() as u64 }).await;
+    for piece in content.chunks(32 << 10) {
+        write.send(piece).await;
+    }
+    write.say(StreamInput::Eof).await;
+    assert_eq!(write.rest().await.code(), Some(0));
+    let mut half = host.connect().await;
+    half.open(Command::WriteFile { pod, path: "data.bin".into(), bytes: 100 }).await;
+    half.send(b"cut off").await;
+    half.say(StreamInput::Eof).await;
+    assert!(matches!(half.rest().await.last, Some(StreamOutput::Error(error)) if error.code == HostErrorCode::Invalid));
+    let mut read = host.connect().await;
+    read.open(Command::ReadFile { pod, path: "/home/dev/data.bin".into() }).await;
+    assert!(read.rest().await.out == content);
+    let mut missing = host.connect().await;
+    assert_eq!(missing.refused(Command::ReadFile { pod, path: "nothing".into() }).await, HostErrorCode::NotFound);
+    let mut closed = host.connect().await;
+    assert_eq!(closed.refused(Command::ReadFile { pod, path: "/.pinacle/boot/boot.json".into() }).await, HostErrorCode::Invalid);
+    let mut closed = host.connect().await;
+    assert_eq!(closed.refused(Command::WriteFile { pod, path: "/etc/shadow".into(), bytes: 1 }).await, HostErrorCode::Invalid);
+    run(&host, pod, "fallocate -l 2G fill || dd if=/dev/zero of=fill bs=1M 2>/dev/null").await;
+    let mut full = host.connect().await;
+    match full.ask(Command::WriteFile { pod, path: "more".into(), bytes: 8 << 20 }).await {
+        Reply::Streaming => {
+            for _ in 0..256 {
+                // It may have given up already.
+                let _late = pinacle_host::frame::write_frame(&mut full.output, &Frame::Data(vec![1; 32 << 10].into())).await;
+            }
+            let last = full.rest().await.last;
+            assert!(matches!(&last, Some(StreamOutput::Error(error)) if error.code == HostErrorCode::NoSpace), "{last:?}");
+        }
+        Reply::Error(error) => assert_eq!(error.code, HostErrorCode::NoSpace),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run(&host, pod, "rm fill; ls -A | grep -c pinacle-new").await.text(), "0");
+    plane.done(Command::Delete { pod, fence: 2 }).await;
+    assert_eq!(host.traces().await, "");
+    host.end().await;
+}
+
+fn process(name: &str, command: &str, port: Option<u16>, health_check: Option<&str>) -> ProcessSpec {
+    ProcessSpec { name: name.into(), command: command.into(), cwd: "/home/dev".into(), port, health_check: health_check.map(Into::into) }
+}
+
+fn state(report: &PodReport, name: &str) -> Option<(ProcessState, u32)> {
+    report.processes.iter().find(|p| p.name == name).map(|p| (p.state, p.restarts))
+}
+
+#[tokio::test]
+async fn processes_are_kept_running_watched_and_reached() {
+    let Some(host) = Host::start(7).await else { return };
+    let (pod, mut plane) = (Uuid::from_u128(30), host.connect().await);
+    boot(&mut plane, pod, host.pod_address(30), 1).await;
+    let mut watch = host.connect().await;
+    watch.open(Command::Watch { pod }).await;
+
+    let web = process("web", "echo serving; exec python3 -m http.server $PORT --bind 127.0.0.1", Some(8000), Some("/"));
+    let crash = process("crash", "echo gone; exit 7", None, None);
+    let processes = vec![web.clone(), crash];
+    plane.done(Command::Processes { pod, fence: 1, processes: processes.clone() }).await;
+    plane.done(Command::Processes { pod, fence: 1, processes }).await;
+    let seen = loop {
+        let Some(frame) = watch.frame().await else { panic!("the watch ended") };
+        let StreamOutput::Report(report) = frame.parse().unwrap() else { panic!("{frame:?}") };
+        let healthy = report.processes.iter().any(|p| p.name == "web" && p.health.as_deref() == Some("200") && p.state == ProcessState::Running);
+        let backs_off = matches!(state(&report, "crash"), Some((ProcessState::BackingOff { seconds: 2.. }, 2..)));
+        if healthy && backs_off && report.ports.iter().any(|port| port.port == 8000) {
+            break report;
+        }
+    };
+    assert_eq!(seen.ports.iter().find(|p| p.port == 8000).unwrap().process.as_deref(), Some("web"));
+    assert_eq!(seen.processes.iter().find(|p| p.name == "crash").unwrap().exit_code, Some(7));
+    assert_eq!(seen.generation, 1);
+
+    // Through the relay to what listens on loopback alone.
+    let mut get = host.connect().await;
+    get.open(Command::Connect { pod, port: 8000 }).await;
+    get.send(b"GET / HTTP/1.0\r\n\r\n").await;
+    assert!(get.rest().await.text().contains("200 OK"));
+    assert_eq!(plane.refused(Command::Connect { pod, port: 9 }).await, HostErrorCode::NotFound);
+
+    let mut plane = host.connect().await;
+    let mut log = host.connect().await;
+    log.open(Command::ProcessLog { pod, name: "web".into() }).await;
+    log.until("serving").await;
+    log.until("GET / HTTP/1.0").await;
+    plane.done(Command::RestartProcess { pod, name: "web".into() }).await;
+    log.until("serving").await;
+    assert_eq!(plane.refused(Command::RestartProcess { pod, name: "nobody".into() }).await, HostErrorCode::NotFound);
+
+    plane.done(Command::Processes { pod, fence: 1, processes: Vec::new() }).await;
+    let after = report(&mut plane, pod).await;
+    assert!(after.processes.is_empty() && after.ports.is_empty(), "{after:?}");
+    assert_eq!(run(&host, pod, "pgrep -fc http.serve[r]").await.text(), "0");
+    // A watch tells of the end.
+    plane.done(Command::Delete { pod, fence: 2 }).await;
+    watch.rest().await;
+    assert_eq!(host.traces().await, "");
+    host.end().await;
+}

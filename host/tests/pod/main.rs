@@ -1,0 +1,174 @@
+//! Pods on a real host: namespaces, nftables, ext4, gVisor. Needs the test stack (`make test` brings it up); says so and passes
+//! where the stack has no pod hosts.
+
+mod faults;
+mod fence;
+mod host;
+mod https;
+mod inside;
+
+use host::{Connection, Ended, Host};
+use pinacle_host::protocol::{Booted, Command, ExecSpec, HostErrorCode, Installation, PodConfig, PodReport, Reply, SandboxState, StreamInput};
+use std::net::Ipv4Addr;
+use tokio::io::{AsyncRead, AsyncWrite};
+use uuid::Uuid;
+
+const DISK: u64 = 1 << 30;
+const MEMORY: u64 = 512 << 20;
+
+fn sandbox(pod: Uuid, fence: i64, generation: i64) -> Command {
+    Command::Sandbox { pod, fence, generation, boot_after: generation, hostname: "web".into(), cpu_milli: 1000, memory_bytes: MEMORY }
+}
+
+fn exec_spec(argv: &[&str]) -> ExecSpec {
+    ExecSpec { argv: argv.iter().map(|&a| a.into()).collect(), env: Default::default(), cwd: None, timeout_seconds: 50, kill_group_on_exit: false }
+}
+
+/// Layer, network, sandbox, as the control plane would ask for them.
+async fn boot<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>, pod: Uuid, address: Ipv4Addr, fence: i64) -> Booted {
+    plane.done(Command::Layer { pod, fence, disk_bytes: DISK }).await;
+    plane.done(Command::Network { pod, fence, address }).await;
+    match plane.ask(sandbox(pod, fence, fence)).await {
+        Reply::Booted(booted) => booted,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Runs a shell script as `dev` over a connection of its own.
+async fn run(host: &Host, pod: Uuid, script: &str) -> Ended {
+    let mut connection = host.connect().await;
+    connection.open(Command::Exec { pod, exec: exec_spec(&["bash", "-c", script]) }).await;
+    connection.rest().await
+}
+
+async fn report<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>, pod: Uuid) -> PodReport {
+    match plane.ask(Command::Pod { pod }).await {
+        Reply::Pod(report) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Every step twice, as a job that runs twice would take it.
+async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, plane: &mut Connection<R, W>) {
+    let (pod, address) = (Uuid::from_u128(0x1111_0000_0000_4000_8000_0000_0000_0001), host.pod_address(7));
+    assert!(boot(plane, pod, address, 1).await.started);
+    assert_eq!(boot(plane, pod, address, 1).await, Booted { generation: 1, started: false });
+
+    let config = PodConfig { env: [("GREETING".to_owned(), "hello 'you'".to_owned())].into(), git_name: "A \"B\"".into(), git_email: "a@b.test".into(), ..PodConfig::default() };
+    plane.done(Command::Configure { pod, fence: 1, config: config.clone() }).await;
+    plane.done(Command::Configure { pod, fence: 1, config }).await;
+
+    let seen = run(host, pod, "id -u; hostname; echo $GREETING; pwd; git config user.name; bash -lc 'echo $GREETING'; stat -c %a:%U /run/pinacle/env").await;
+    assert_eq!(seen.text(), "1000\nweb\nhello 'you'\n/home/dev\nA \"B\"\nhello 'you'\n400:dev");
+    assert_eq!(seen.code(), Some(0));
+    assert_eq!(run(host, pod, "echo kept >file; exit 3").await.code(), Some(3));
+    assert_eq!(run(host, pod, "sudo -n id -u").await.text(), "0");
+    assert_eq!(run(host, pod, "cat /.pinacle/boot/boot.json").await.text(), "", "the token is root's alone");
+    let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
+    assert!((900..=1024).contains(&megabytes), "{megabytes}");
+
+    let running = report(plane, pod).await;
+    assert_eq!((running.sandbox, running.generation), (SandboxState::Running, 1));
+    assert!(running.usage.memory_bytes > 0 && running.usage.disk_bytes > 0, "{:?}", running.usage);
+
+    plane.done(Command::Stop { pod, fence: 2 }).await;
+    plane.done(Command::Stop { pod, fence: 2 }).await;
+    let stopped = report(plane, pod).await;
+    assert_eq!((stopped.sandbox, stopped.ended), (SandboxState::Stopped, None));
+    let mut late = host.connect().await;
+    assert_eq!(late.refused(Command::Exec { pod, exec: exec_spec(&["true"]) }).await, HostErrorCode::NotRunning);
+
+    assert!(boot(plane, pod, address, 3).await.started);
+    assert_eq!(run(host, pod, "cat file").await.text(), "kept");
+    // A restart: booted again for a later wish.
+    assert!(boot(plane, pod, address, 4).await.started);
+    assert_eq!(run(host, pod, "cat file").await.text(), "kept");
+
+    let traces = host.traces().await;
+    assert!(traces.contains("layer.img") && traces.contains("/sys/fs/cgroup"), "the search for traces finds none of a running pod: {traces}");
+    plane.done(Command::Delete { pod, fence: 5 }).await;
+    plane.done(Command::Delete { pod, fence: 5 }).await;
+    assert_eq!(host.traces().await, "");
+    assert_eq!(plane.refused(Command::Pod { pod }).await, HostErrorCode::NoSuchPod);
+    assert_eq!(plane.refused(Command::Layer { pod, fence: 4, disk_bytes: DISK }).await, HostErrorCode::StaleFence);
+}
+
+#[tokio::test]
+async fn a_pod_lives_its_whole_life_and_leaves_nothing() {
+    let Some(host) = Host::start(1).await else { return };
+    let mut plane = host.connect().await;
+    whole_life(&host, &mut plane).await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn commands_that_are_not_for_this_host_are_refused() {
+    let Some(host) = Host::start(2).await else { return };
+    let (pod, mut plane) = (Uuid::from_u128(2), host.connect().await);
+    plane.done(Command::Layer { pod, fence: 9, disk_bytes: DISK }).await;
+    assert_eq!(plane.refused(Command::Layer { pod, fence: 8, disk_bytes: DISK }).await, HostErrorCode::StaleFence);
+    host.kill().await;
+    host.serve().await;
+    let mut plane = host.connect().await;
+    assert_eq!(plane.refused(Command::Stop { pod, fence: 8 }).await, HostErrorCode::StaleFence);
+    plane.done(Command::Stop { pod, fence: 9 }).await;
+
+    for installation in [Installation { epoch: 2, ..host.installation }, Installation { id: Uuid::from_u128(99), epoch: 1 }] {
+        let mut stranger = host.connect().await;
+        stranger.installation = installation;
+        assert_eq!(stranger.refused(Command::Inventory).await, HostErrorCode::WrongInstallation);
+    }
+    for address in [host.pod_address(1), host.pod_address(255), "10.99.0.5".parse().unwrap(), "127.0.0.1".parse().unwrap()] {
+        assert_eq!(plane.refused(Command::Network { pod, fence: 9, address }).await, HostErrorCode::Invalid, "{address}");
+    }
+    assert_eq!(plane.refused(Command::Layer { pod, fence: 9, disk_bytes: 1 }).await, HostErrorCode::Invalid);
+    assert_eq!(plane.refused(sandbox(pod, 9, 1)).await, HostErrorCode::Invalid, "without a network");
+    plane.done(Command::Network { pod, fence: 9, address: host.pod_address(5) }).await;
+    let other = Uuid::from_u128(3);
+    assert_eq!(plane.refused(Command::Network { pod: other, fence: 1, address: host.pod_address(5) }).await, HostErrorCode::Invalid, "taken");
+    plane.done(Command::Delete { pod, fence: 10 }).await;
+    assert_eq!(host.traces().await, "");
+    host.end().await;
+}
+
+#[tokio::test]
+async fn input_output_and_time_of_a_command_are_its_own() {
+    let Some(host) = Host::start(3).await else { return };
+    let (pod, mut plane) = (Uuid::from_u128(4), host.connect().await);
+    boot(&mut plane, pod, host.pod_address(4), 1).await;
+
+    let mut sum = host.connect().await;
+    sum.open(Command::Exec { pod, exec: exec_spec(&["sha256sum"]) }).await;
+    // More than every buffer on the way holds.
+    for _ in 0..64 {
+        sum.send(&[b'x'; 32 << 10]).await;
+    }
+    sum.say(StreamInput::Eof).await;
+    let ended = sum.rest().await;
+    assert!(ended.text().starts_with("9c3b63ddbe1eeb5c9d4aefb1e8e2b2ad") || ended.text().len() > 64, "{}", ended.text());
+    assert_eq!(ended.code(), Some(0));
+
+    let mut slow = host.connect().await;
+    slow.open(Command::Exec { pod, exec: ExecSpec { timeout_seconds: 1, ..exec_spec(&["bash", "-c", "echo begun; sleep 600 & sleep 600"]) } }).await;
+    let ended = slow.rest().await;
+    assert_eq!((ended.text().as_str(), ended.code()), ("begun", None));
+    assert!(matches!(ended.last, Some(pinacle_host::protocol::StreamOutput::Exit { timed_out: true, .. })), "{:?}", ended.last);
+
+    // What it leaves in the background stays, with its output thrown away.
+    let left = run(&host, pod, "(sleep 1; echo late; echo done >background) & echo now").await;
+    assert_eq!((left.text().as_str(), left.code()), ("now", Some(0)));
+    assert_eq!(run(&host, pod, "for i in $(seq 50); do [ ! -f background ] || break; sleep 0.1; done; cat background").await.text(), "done");
+
+    // When the one who asked goes, so does the command.
+    let mut gone = host.connect().await;
+    gone.open(Command::Exec { pod, exec: exec_spec(&["sleep", "987"]) }).await;
+    drop(gone);
+    let ended = run(&host, pod, "for i in $(seq 50); do pgrep -f 'sleep 98[7]' >/dev/null || break; sleep 0.1; done; pgrep -fc 'sleep 98[7]'").await;
+    assert_eq!(ended.text(), "0");
+    assert_eq!(plane.refused(Command::Exec { pod, exec: exec_spec(&["no-such-program"]) }).await, HostErrorCode::NotFound);
+
+    let mut plane = host.connect().await;
+    plane.done(Command::Delete { pod, fence: 2 }).await;
+    assert_eq!(host.traces().await, "");
+    host.end().await;
+}
