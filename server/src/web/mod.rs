@@ -106,7 +106,7 @@ pub fn router(state: AppState) -> Router {
         .route("/fn/{*path}", any(pages::server_function))
         .layer(RequestBodyLimitLayer::new(MOST_BODY))
         .merge(live::router())
-        .merge(pages::router())
+        .merge(pages::router(&state))
         .layer(middleware::from_fn_with_state(state.clone(), session::identify))
         .layer(session::layer(&state.control))
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))

@@ -6,11 +6,12 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    middleware::Next,
-    response::{Html, IntoResponse, Response},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
 };
 use http::{HeaderValue, Method, StatusCode, header::CACHE_CONTROL, request::Parts};
-use leptos::prelude::{provide_context, use_context};
+use leptos::prelude::*;
+use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context, render_route_with_context};
 use pinacle_app::{AppError, backend::Caller};
 use tower::ServiceExt;
 use tower_http::{compression::CompressionLayer, services::ServeDir};
@@ -22,8 +23,53 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 /// Pages and answers are one person's.
 const NEVER: HeaderValue = HeaderValue::from_static("no-store");
 
-pub fn router() -> Router<AppState> {
-    Router::new().fallback(page).layer(CompressionLayer::new())
+pub fn router(state: &AppState) -> Router<AppState> {
+    let routes = generate_route_list(App);
+    let document = document(state);
+    let page = render_route_with_context::<AppState, _>(routes.clone(), context(state), document.clone());
+    let page = async move |state: State<AppState>, request: Request| page(state, request).await;
+    // What is no page is answered by the pages' own "not found", inside their frame.
+    let missing = render_app_async_with_context(context(state), document);
+    let missing = async move |request: Request| {
+        let mut response = missing(request).await;
+        if response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        response
+    };
+    Router::new()
+        .leptos_routes_with_handler(routes, page)
+        .fallback(missing)
+        .layer(middleware::map_response(async |mut response: Response| {
+            response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
+            response
+        }))
+        .layer(CompressionLayer::new())
+}
+
+fn document(state: &AppState) -> impl Fn() -> AnyView + Clone + Send + Sync + 'static {
+    let options = state.leptos.clone();
+    move || shell(options.clone()).into_any()
+}
+
+/// Until the pages are there.
+fn shell(_: LeptosOptions) -> impl IntoView {
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <title>"Pinacle"</title>
+            </head>
+            <body>
+                <App />
+            </body>
+        </html>
+    }
+}
+
+#[component]
+fn App() -> impl IntoView {
+    view! { <p>"The pages are not built in."</p> }
 }
 
 /// What Leptos runs before each page and server function; the request stands in its context already.
@@ -45,11 +91,6 @@ pub async fn server_function(State(state): State<AppState>, request: Request) ->
     let mut response = leptos_axum::handle_server_fns_with_context(context(&state), request).await.into_response();
     response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
     response
-}
-
-async fn page(request: Request) -> Response {
-    tracing::debug!(path = request.uri().path(), "no page");
-    (StatusCode::NOT_FOUND, [(CACHE_CONTROL, NEVER)], Html("<!doctype html><title>Pinacle</title><p>There is no page here.")).into_response()
 }
 
 /// A file of the site where there is one. Before the session, so that a file costs no query.
