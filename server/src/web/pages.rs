@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderValue, Method, StatusCode, header::CACHE_CONTROL, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context, render_route_with_context};
-use pinacle_app::{AppError, backend::Caller};
+use pinacle_app::{App, AppError, backend::Caller, server::shell};
 use tower::ServiceExt;
 use tower_http::{compression::CompressionLayer, services::ServeDir};
 
@@ -50,26 +50,6 @@ pub fn router(state: &AppState) -> Router<AppState> {
 fn document(state: &AppState) -> impl Fn() -> AnyView + Clone + Send + Sync + 'static {
     let options = state.leptos.clone();
     move || shell(options.clone()).into_any()
-}
-
-/// Until the pages are there.
-fn shell(_: LeptosOptions) -> impl IntoView {
-    view! {
-        <!DOCTYPE html>
-        <html lang="en">
-            <head>
-                <title>"Pinacle"</title>
-            </head>
-            <body>
-                <App />
-            </body>
-        </html>
-    }
-}
-
-#[component]
-fn App() -> impl IntoView {
-    view! { <p>"The pages are not built in."</p> }
 }
 
 /// What Leptos runs before each page and server function; the request stands in its context already.
