@@ -42,7 +42,10 @@ pub async fn listen(daemon: &Daemon) -> io::Result<Option<Door>> {
     let Some(options) = &daemon.options.https else { return Ok(None) };
     let key = fs::read_to_string(&options.api_key_file)?.trim().to_owned();
     if key.len() < SHORTEST_KEY {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: an API key has at least {SHORTEST_KEY} characters", options.api_key_file.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{}: an API key has at least {SHORTEST_KEY} characters", options.api_key_file.display()),
+        ));
     }
     let tls = TlsAcceptor::from(Arc::new(tls(options)?));
     Ok(Some(Door { listener: TcpListener::bind(options.https_listen).await?, tls, key: key.into() }))

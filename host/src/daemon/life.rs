@@ -6,14 +6,7 @@ use crate::{
     pod::{failed, network, rootfs, sandbox, sandbox::Running},
     protocol::{Booted, Command, HostError, HostErrorCode, Reply},
 };
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    io::Read,
-    net::Ipv4Addr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, io, io::Read, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{
     sync::MutexGuard,
     time::{Instant, timeout},
@@ -96,7 +89,11 @@ impl Daemon {
         self.check_free(id, address)?;
         if let Some(running) = pod.running.borrow().as_ref().filter(|running| running.is_alive()) {
             let same = running.boot.address == address;
-            return if same { Ok(Reply::Done) } else { Err(HostError::new(HostErrorCode::Invalid, "the pod runs with another address: stop it first")) };
+            return if same {
+                Ok(Reply::Done)
+            } else {
+                Err(HostError::new(HostErrorCode::Invalid, "the pod runs with another address: stop it first"))
+            };
         }
         let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
         if record.address != Some(address) {
@@ -167,7 +164,8 @@ impl Daemon {
         let begun = Instant::now();
         rootfs::released(&pod.place).await?;
         crate::pod::gone(fs::remove_file(pod.place.run.join(FRESH))).map_err(failed("the sandbox's folder"))?;
-        let boot = Boot { token: token().map_err(failed("a random token"))?, hostname: wish.hostname, address, gateway: network::gateway(self.range()?) };
+        let boot =
+            Boot { token: token().map_err(failed("a random token"))?, hostname: wish.hostname, address, gateway: network::gateway(self.range()?) };
         let (running, complaints) = sandbox::boot(&self.ground, &pod.place, boot, wish.generation, wish.memory_bytes).await?;
         let spawned = begun.elapsed();
         client::wait_for_boot(&running, &complaints).await?;

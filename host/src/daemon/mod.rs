@@ -1,8 +1,8 @@
 //! The pod host's root daemon: does what the control plane asks, and knows nothing of why.
 //! Killed at any time it starts anew, adopts the sandboxes that run, and removes what was half done.
 
-mod adopt;
 pub mod admin;
+mod adopt;
 mod client;
 mod door;
 mod https;

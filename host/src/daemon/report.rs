@@ -16,7 +16,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 impl Daemon {
     pub(super) fn inventory(&self) -> Result<Inventory, HostError> {
-        let pods: Result<Vec<PodSeen>, HostError> = self.store.pods().map_err(failed("the host's pods"))?.into_iter().map(|id| self.seen(id)).collect();
+        let pods: Result<Vec<PodSeen>, HostError> =
+            self.store.pods().map_err(failed("the host's pods"))?.into_iter().map(|id| self.seen(id)).collect();
         self.facts.inventory(&self.options.state_dir, pods?).map_err(failed("the host's figures"))
     }
 

@@ -32,9 +32,17 @@ impl Joined {
     pub fn parse(reply: &JoinReply) -> Result<Self, HostError> {
         let invalid = |what: &str| HostError::new(HostErrorCode::Invalid, format!("the host does not take {what}"));
         let range: Ipv4Net = reply.pod_cidr.parse().map_err(|_| invalid("that range of addresses"))?;
-        let private: [Ipv4Net; 3] = [Ipv4Net::new_assert([10, 0, 0, 0].into(), 8), Ipv4Net::new_assert([172, 16, 0, 0].into(), 12), Ipv4Net::new_assert([192, 168, 0, 0].into(), 16)];
+        let private: [Ipv4Net; 3] = [
+            Ipv4Net::new_assert([10, 0, 0, 0].into(), 8),
+            Ipv4Net::new_assert([172, 16, 0, 0].into(), 12),
+            Ipv4Net::new_assert([192, 168, 0, 0].into(), 16),
+        ];
         let fits = private.iter().any(|net| net.contains(&range)) && (16..=29).contains(&range.prefix_len());
-        if fits { Ok(Self { host_id: reply.host_id, installation: reply.installation, pod_cidr: range.trunc() }) } else { Err(invalid("that range of addresses")) }
+        if fits {
+            Ok(Self { host_id: reply.host_id, installation: reply.installation, pod_cidr: range.trunc() })
+        } else {
+            Err(invalid("that range of addresses"))
+        }
     }
 }
 
@@ -77,7 +85,8 @@ impl Store {
                 continue;
             }
             let text = fs::read_to_string(entry.path())?;
-            let fence = text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no fence", entry.path().display())))?;
+            let fence =
+                text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no fence", entry.path().display())))?;
             fences.insert(pod, fence);
         }
         Ok(())
@@ -103,7 +112,8 @@ impl Store {
             return Err(HostError::new(HostErrorCode::StaleFence, format!("the host has seen fence {seen}, this is {fence}")));
         }
         if fence > seen {
-            write_durably(&self.folder.join("fences").join(pod.to_string()), fence.to_string().as_bytes()).map_err(crate::pod::failed("the pod's fence"))?;
+            write_durably(&self.folder.join("fences").join(pod.to_string()), fence.to_string().as_bytes())
+                .map_err(crate::pod::failed("the pod's fence"))?;
             self.fences.lock().unwrap_or_else(PoisonError::into_inner).insert(pod, fence);
         }
         Ok(())

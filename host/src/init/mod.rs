@@ -13,6 +13,7 @@ mod processes;
 mod relay;
 mod serve;
 mod shutdown;
+mod sudo;
 mod terminal;
 mod watch;
 
@@ -43,7 +44,10 @@ impl Pod {
 
 /// `pinacle-init` as PID 1, or (as `dev`) its helper for files.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args();
+    if arguments.next().is_some_and(|name| name.rsplit('/').next() == Some("sudo")) {
+        return sudo::run(arguments);
+    }
     match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
         (Some(files::READ), Some(path), None) => return files::read_helper(&path),
         (Some(files::WRITE), Some(path), Some(bytes)) => return files::write_helper(&path, &bytes),
@@ -74,5 +78,9 @@ async fn run() -> io::Result<()> {
     let children = Children::start()?;
     let processes = Processes::new(children.clone(), boot.address);
     let pod = Arc::new(Pod { boot, children, processes, config: Mutex::default() });
-    serve::serve(pod).await
+    sudo::install()?;
+    tokio::select! {
+        ended = serve::serve(pod.clone()) => ended,
+        ended = sudo::serve(pod) => ended,
+    }
 }

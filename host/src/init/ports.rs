@@ -67,6 +67,17 @@ fn sessions_of_sockets() -> HashMap<u64, i32> {
     sessions
 }
 
+/// Sends a signal to every process of a session, whatever its group.
+pub fn signal_session(wanted: i32, signal: nix::sys::signal::Signal) {
+    let Ok(processes) = fs::read_dir("/proc") else { return };
+    for pid in processes.flatten().filter_map(|p| p.file_name().to_str()?.parse::<i32>().ok()) {
+        if fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| session(&stat)) == Some(wanted) {
+            // ESRCH: it has just ended.
+            let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+        }
+    }
+}
+
 /// `pid (name) state ppid pgrp session …`; the name may hold anything.
 fn session(stat: &str) -> Option<i32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()

@@ -50,7 +50,9 @@ impl Cgroups {
             Trees::Two { root: root.to_owned() }
         } else {
             let tree = |name: &str| {
-                root.join(name).canonicalize().map_err(|error| io::Error::new(error.kind(), format!("no control group '{name}' on this host: {error}")))
+                root.join(name)
+                    .canonicalize()
+                    .map_err(|error| io::Error::new(error.kind(), format!("no control group '{name}' on this host: {error}")))
             };
             Trees::One { memory: tree("memory")?, cpu: tree("cpu")?, cpuacct: tree("cpuacct")?, pids: tree("pids")? }
         };

@@ -1,6 +1,6 @@
 //! Which gVisor this host has, and how it wants to be called.
 
-use super::run::run;
+use super::run::{run, run_for_both};
 use crate::protocol::HostError;
 use std::{
     ffi::OsString,
@@ -23,12 +23,14 @@ pub struct Runsc {
     pub platform: &'static str,
     knows_overlay2: bool,
     knows_directfs: bool,
+    knows_allow_suid: bool,
 }
 
 impl Runsc {
     pub async fn detect(program: &Path, run_dir: &Path) -> Result<Self, HostError> {
         let said = run(program, &["--version"], &[], DEADLINE).await?;
-        let flags = run(program, &["flags"], &[], DEADLINE).await?;
+        let (flags, more_flags) = run_for_both(program, &["flags"], &[], DEADLINE).await?;
+        let flags = flags + &more_flags;
         let version = said.lines().find_map(|line| line.strip_prefix("runsc version ")).unwrap_or("unknown").trim().to_owned();
         // Releases that have systrap name it in the help of --platform, or are younger than it.
         let platform = if flags.contains("systrap") || built_on(&version).is_some_and(|day| day >= 2023_06_01) { "systrap" } else { "ptrace" };
@@ -40,6 +42,7 @@ impl Runsc {
             platform,
             knows_overlay2: knows("overlay2"),
             knows_directfs: knows("directfs"),
+            knows_allow_suid: knows("allow-suid"),
         })
     }
 
@@ -57,6 +60,9 @@ impl Runsc {
         }
         if self.knows_directfs {
             options.push("--directfs=false".into());
+        }
+        if self.knows_allow_suid {
+            options.push("--allow-suid=true".into());
         }
         options
     }

@@ -10,11 +10,7 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder},
     io::{self, Read},
-    os::unix::{
-        ffi::OsStringExt,
-        fs::DirBuilderExt,
-        process::CommandExt,
-    },
+    os::unix::{ffi::OsStringExt, fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
@@ -266,7 +262,9 @@ fn mount_disk(entry: &Entry) -> io::Result<()> {
         }
     }
     let options = format!("lowerdir={},upperdir={},workdir={}", entry.image.display(), upper.display(), work.display());
-    mount(Some("overlay"), &entry.rootfs, Some("overlay"), MsFlags::MS_NOATIME, Some(options.as_str())).map_err(io::Error::from).map_err(at("the overlay"))
+    mount(Some("overlay"), &entry.rootfs, Some("overlay"), MsFlags::MS_NOATIME, Some(options.as_str()))
+        .map_err(io::Error::from)
+        .map_err(at("the overlay"))
 }
 
 /// gvisor #10704: where the kernel shows this folder in every network namespace, older releases take each for the host's own.

@@ -57,7 +57,12 @@ impl Host {
             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=host.test -addext subjectAltName=DNS:host.test \
             -keyout $1/key.pem -out $1/cert.pem 2>/dev/null", &[&host.state, &host.run, API_KEY]).await;
         host.serve().await;
-        let reply = JoinReply { host_id: Uuid::from_u128(1), installation: host.installation, pod_cidr: format!("10.88.{}.0/24", 200 + number), control_key: String::new() };
+        let reply = JoinReply {
+            host_id: Uuid::from_u128(1),
+            installation: host.installation,
+            pod_cidr: format!("10.88.{}.0/24", 200 + number),
+            control_key: String::new(),
+        };
         let mut connection = host.connect().await;
         write_json(&mut connection.output, &AdminRequest { admin: Admin::Join { reply } }).await.unwrap();
         assert!(matches!(connection.reply().await, Reply::Done));
@@ -99,7 +104,7 @@ impl Host {
 
     /// As a power cut would end it.
     pub async fn kill(&self) {
-        self.shell("kill -KILL $(cat $1/lock); while kill -0 $(cat $1/lock) 2>/dev/null; do sleep 0.05; done", &[&self.run]).await;
+        self.shell("kill -KILL $(cat $1/lock) && while kill -0 $(cat $1/lock) 2>/dev/null; do sleep 0.05; done", &[&self.run]).await;
     }
 
     pub fn log(&self) -> PathBuf {
@@ -174,7 +179,12 @@ impl Host {
 
     /// Ends the daemon and removes what it kept.
     pub async fn end(self) {
-        let tag = self.text("nft list tables | grep -o 'pinacle_[0-9a-f]*' | while read t; do nft list table inet $t | grep -q \"ip saddr $1\" && echo $t; done", &[&format!("10.88.{}.0/24", 200 + self.number)]).await;
+        let tag = self
+            .text(
+                "nft list tables | grep -o 'pinacle_[0-9a-f]*' | while read t; do nft list table inet $t | grep -q \"ip saddr $1\" && echo $t; done",
+                &[&format!("10.88.{}.0/24", 200 + self.number)],
+            )
+            .await;
         self.sweep().await;
         for table in tag.split_whitespace() {
             self.shell("nft delete table inet $1", &[table]).await;

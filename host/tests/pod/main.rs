@@ -54,11 +54,17 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     assert!(boot(plane, pod, address, 1).await.started);
     assert_eq!(boot(plane, pod, address, 1).await, Booted { generation: 1, started: false });
 
-    let config = PodConfig { env: [("GREETING".to_owned(), "hello 'you'".to_owned())].into(), git_name: "A \"B\"".into(), git_email: "a@b.test".into(), ..PodConfig::default() };
+    let config = PodConfig {
+        env: [("GREETING".to_owned(), "hello 'you'".to_owned())].into(),
+        git_name: "A \"B\"".into(),
+        git_email: "a@b.test".into(),
+        ..PodConfig::default()
+    };
     plane.done(Command::Configure { pod, fence: 1, config: config.clone() }).await;
     plane.done(Command::Configure { pod, fence: 1, config }).await;
 
-    let seen = run(host, pod, "id -u; hostname; echo $GREETING; pwd; git config user.name; bash -lc 'echo $GREETING'; stat -c %a:%U /run/pinacle/env").await;
+    let seen =
+        run(host, pod, "id -u; hostname; echo $GREETING; pwd; git config user.name; bash -lc 'echo $GREETING'; stat -c %a:%U /run/pinacle/env").await;
     assert_eq!(seen.text(), "1000\nweb\nhello 'you'\n/home/dev\nA \"B\"\nhello 'you'\n400:dev");
     assert_eq!(seen.code(), Some(0));
     assert_eq!(run(host, pod, "echo kept >file; exit 3").await.code(), Some(3));
