@@ -83,8 +83,9 @@ keep sshd /usr/sbin/sshd -D -e -f /etc/ssh/pinacle_sshd_config &
 # The pods' resolver: answers what this "internet" has, and never with a private address.
 keep dnsmasq dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null --pid-file= --no-resolv --no-hosts --no-dhcp-interface=* \
   --bind-dynamic --except-interface=eth0 --stop-dns-rebind --bogus-priv --address="/$GITHUB_NAME/$INTERNET_ADDRESS" --local=// &
+# ptrace: many pods idle on few cores here.
 keep pinacle-host pinacle-host serve --state-dir /var/lib/pinacle --run-dir /run/pinacle --prefix "$PREFIX" \
-  --runsc "$runsc" --image /var/lib/pinacle-image --init /usr/local/bin/pinacle-init &
+  --runsc "$runsc" --platform ptrace --image /var/lib/pinacle-image --init /usr/local/bin/pinacle-init &
 
 trap 'exit 0' TERM INT
 # Whatever loses its parent on this host is reaped here.

@@ -15,7 +15,15 @@ mod watcher;
 
 use crate::{
     inventory::Facts,
-    pod::{Place, cgroup::Cgroups, network::Network, runsc::Runsc, sandbox::Ground, sandbox::Running, short},
+    pod::{
+        Place,
+        cgroup::Cgroups,
+        network::Network,
+        runsc::{Platform, Runsc},
+        sandbox::Ground,
+        sandbox::Running,
+        short,
+    },
     protocol::HostError,
 };
 use std::{
@@ -46,6 +54,9 @@ pub struct Options {
     /// gVisor.
     #[arg(long, default_value = "/usr/local/bin/runsc")]
     pub runsc: PathBuf,
+    /// How gVisor intercepts system calls.
+    #[arg(long, value_enum, default_value_t = Platform::Auto)]
+    pub platform: Platform,
     /// The pods' base image, unpacked.
     #[arg(long, default_value = "/var/lib/pinacle-image")]
     pub image: PathBuf,
@@ -96,8 +107,17 @@ struct Pod {
     /// Held by the one command that changes the pod, from its fence to its end: that is its purpose.
     commands: tokio::sync::Mutex<()>,
     running: tokio::sync::watch::Sender<Option<Arc<Running>>>,
-    /// When the CPU's meter was last read, and what it said, in nanoseconds.
-    cpu_seen: Mutex<Option<(Instant, u64)>>,
+    cpu_seen: Mutex<Option<CpuSeen>>,
+}
+
+/// A reading of a sandbox's CPU meter.
+#[derive(Clone, Copy)]
+struct CpuSeen {
+    at: Instant,
+    /// Used since boot.
+    nanoseconds: u64,
+    /// Thousandths of a core, between this reading and the one before.
+    milli: u32,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -148,7 +168,7 @@ pub async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let runsc = Runsc::detect(&options.runsc, &options.run_dir).await.map_err(describe)?;
+    let runsc = Runsc::detect(&options.runsc, options.platform, &options.run_dir).await.map_err(describe)?;
     let cgroups = Cgroups::detect(&options.prefix)?;
     let facts = Facts::gather(&options, &runsc, &cgroups)?;
     let store = Store::open(&options.state_dir)?;

@@ -12,6 +12,7 @@ mod ports;
 mod processes;
 mod relay;
 mod serve;
+mod sessions;
 mod shutdown;
 mod sudo;
 mod terminal;

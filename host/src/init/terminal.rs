@@ -179,7 +179,7 @@ async fn resized(pod: &Pod, client: u32, name: &str) {
     tokio::time::sleep(RESIZE_TIME).await;
     let Ok((true, panes)) = ask(pod, &["list-panes", "-s", "-t", &format!("={name}"), "-F", "#{pane_pid}"]).await else { return };
     for session in panes.lines().filter_map(|line| line.parse().ok()) {
-        super::ports::signal_session(session, Signal::SIGWINCH);
+        super::sessions::signal(session, Signal::SIGWINCH);
     }
 }
 

@@ -79,6 +79,7 @@ pub async fn boot(ground: &Ground, place: &Place, boot: Boot, generation: i64, m
         init: &ground.init,
         tmp: &layer_mount.join("tmp"),
         netns: &netns,
+        cgroup: &ground.cgroups.path(&place.container()),
         memory_bytes,
     };
     write_secret(&run.join("config.json"), &serde_json::to_vec(&bundle.config()).map_err(io::Error::from).map_err(failed("the bundle"))?)?;

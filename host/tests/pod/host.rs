@@ -54,7 +54,7 @@ impl Host {
         };
         host.sweep().await;
         host.shell("mkdir -p $1 $2 && umask 077 && printf %s \"$3\" >$1/api-key && \
-            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=host.test -addext subjectAltName=DNS:host.test \
+            printf '[req]\\ndistinguished_name = dn\\n[dn]\\n' >$1/req && openssl req -config $1/req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=host.test -addext subjectAltName=DNS:host.test -addext basicConstraints=critical,CA:FALSE \
             -keyout $1/key.pem -out $1/cert.pem 2>/dev/null", &[&host.state, &host.run, API_KEY]).await;
         host.serve().await;
         let reply = JoinReply {
@@ -78,6 +78,7 @@ impl Host {
             ("--state-dir", self.state.clone()),
             ("--run-dir", self.run.clone()),
             ("--prefix", self.prefix.clone()),
+            ("--platform", "ptrace".into()),
             ("--runsc", self.text("command -v runsc", &[]).await.trim().to_owned()),
             ("--https-listen", format!("0.0.0.0:{port}")),
             ("--https-cert", cert("cert.pem")),
@@ -250,10 +251,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             match frame {
                 Frame::Data(data) => ended.out.extend_from_slice(&data),
                 Frame::Stderr(data) => ended.errors.extend_from_slice(&data),
-                json => match json.parse().unwrap() {
-                    last @ (StreamOutput::Exit { .. } | StreamOutput::Error(_)) => ended.last = Some(last),
-                    _ => {}
-                },
+                json => {
+                    if let last @ (StreamOutput::Exit { .. } | StreamOutput::Error(_)) = json.parse().unwrap() {
+                        ended.last = Some(last);
+                    }
+                }
             }
         }
         ended

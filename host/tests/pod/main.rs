@@ -72,6 +72,7 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     assert_eq!(run(host, pod, "cat /.pinacle/boot/boot.json").await.text(), "", "the token is root's alone");
     let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
     assert!((900..=1024).contains(&megabytes), "{megabytes}");
+    assert_eq!(run(host, pod, "free -b | awk '/^Mem/ {print $2}'").await.text(), MEMORY.to_string(), "the tier's memory");
 
     let running = report(plane, pod).await;
     assert_eq!((running.sandbox, running.generation), (SandboxState::Running, 1));
