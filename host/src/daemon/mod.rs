@@ -33,7 +33,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use store::{Joined, Store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -105,7 +105,7 @@ pub struct Daemon {
 struct Pod {
     place: Place,
     /// Held by the one command that changes the pod, from its fence to its end: that is its purpose.
-    commands: tokio::sync::Mutex<()>,
+    commands: Arc<tokio::sync::Mutex<()>>,
     running: tokio::sync::watch::Sender<Option<Arc<Running>>>,
     cpu_seen: Mutex<Option<CpuSeen>>,
 }
@@ -141,7 +141,7 @@ impl Daemon {
         let make = || {
             Arc::new(Pod {
                 place: self.place(id),
-                commands: tokio::sync::Mutex::default(),
+                commands: Arc::default(),
                 running: tokio::sync::watch::Sender::new(None),
                 cpu_seen: Mutex::default(),
             })
@@ -181,7 +181,17 @@ pub async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let unix = door::listen(&daemon)?;
     let https = https::listen(&daemon).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), runsc = daemon.ground.runsc.version, platform = daemon.ground.runsc.platform, "serving");
+    let mut daily = tokio::time::interval(Duration::from_secs(24 * 3600));
+    let forget = async {
+        loop {
+            daily.tick().await;
+            if let Err(error) = daemon.store.forget_fences() {
+                tracing::warn!(%error, "fences of pods deleted long ago could not be forgotten");
+            }
+        }
+    };
     tokio::select! {
+        () = forget => {}
         ended = door::serve(daemon.clone(), unix) => ended?,
         ended = https::serve(daemon.clone(), https) => ended?,
         _ = terminate.recv() => {}

@@ -79,15 +79,24 @@ impl Store {
         for entry in fs::read_dir(self.folder.join("fences"))? {
             let entry = entry?;
             let Some(pod) = entry.file_name().to_str().and_then(|name| name.parse::<Uuid>().ok()) else { continue };
-            let age = SystemTime::now().duration_since(entry.metadata()?.modified()?).unwrap_or_default();
-            if age > KEEP_FENCES && !self.pod_folder(pod).exists() {
-                gone(fs::remove_file(entry.path()))?;
-                continue;
-            }
             let text = fs::read_to_string(entry.path())?;
             let fence =
                 text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no fence", entry.path().display())))?;
             fences.insert(pod, fence);
+        }
+        Ok(())
+    }
+
+    /// Forgets the fences of pods that were deleted long ago.
+    pub fn forget_fences(&self) -> io::Result<()> {
+        let known: Vec<Uuid> = self.fences.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for pod in known.into_iter().filter(|pod| !self.pod_folder(*pod).exists()) {
+            let file = self.folder.join("fences").join(pod.to_string());
+            let age = SystemTime::now().duration_since(fs::metadata(&file)?.modified()?).unwrap_or_default();
+            if age > KEEP_FENCES {
+                self.fences.lock().unwrap_or_else(PoisonError::into_inner).remove(&pod);
+                gone(fs::remove_file(file))?;
+            }
         }
         Ok(())
     }
@@ -164,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_fence_is_refused_also_after_a_restart() {
+    fn a_lower_fence_is_refused_also_after_a_restart_until_a_pod_is_long_gone() {
         let folder = folder("fence");
         let pod = Uuid::from_u128(7);
         let store = Store::open(&folder).unwrap();
@@ -173,6 +182,14 @@ mod tests {
         let again = Store::open(&folder).unwrap();
         assert_eq!(again.raise_fence(pod, 4).unwrap_err().code, HostErrorCode::StaleFence);
         again.raise_fence(pod, 6).unwrap();
+
+        let file = fs::File::options().write(true).open(folder.join("fences").join(pod.to_string())).unwrap();
+        file.set_modified(SystemTime::now() - KEEP_FENCES + Duration::from_secs(60)).unwrap();
+        again.forget_fences().unwrap();
+        assert_eq!(again.fence(pod), 6);
+        file.set_modified(SystemTime::now() - KEEP_FENCES - Duration::from_secs(60)).unwrap();
+        again.forget_fences().unwrap();
+        assert_eq!((again.fence(pod), Store::open(&folder).unwrap().fence(pod)), (0, 0));
         fs::remove_dir_all(folder).unwrap();
     }
 

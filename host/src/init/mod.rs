@@ -34,7 +34,7 @@ pub struct Pod {
     children: Arc<Children>,
     processes: Processes,
     /// As last configured; exec, terminals and processes get its environment.
-    config: Mutex<PodConfig>,
+    config: Arc<Mutex<PodConfig>>,
 }
 
 impl Pod {
@@ -77,8 +77,9 @@ fn complain(message: &str) {
 async fn run() -> io::Result<()> {
     let boot = boot::prepare()?;
     let children = Children::start()?;
-    let processes = Processes::new(children.clone(), boot.address);
-    let pod = Arc::new(Pod { boot, children, processes, config: Mutex::default() });
+    let config = Arc::<Mutex<PodConfig>>::default();
+    let processes = Processes::new(children.clone(), boot.address, config.clone());
+    let pod = Arc::new(Pod { boot, children, processes, config });
     sudo::install()?;
     tokio::select! {
         ended = serve::serve(pod.clone()) => ended,

@@ -85,8 +85,12 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     let mut late = host.connect().await;
     assert_eq!(late.refused(Command::Exec { pod, exec: exec_spec(&["true"]) }).await, HostErrorCode::NotRunning);
 
+    // A larger tier: the layer grows, and keeps what is in it.
+    plane.done(Command::Layer { pod, fence: 3, disk_bytes: 2 * DISK }).await;
     assert!(boot(plane, pod, address, 3).await.started);
     assert_eq!(run(host, pod, "cat file").await.text(), "kept");
+    let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
+    assert!((1900..=2048).contains(&megabytes), "{megabytes}");
     // A restart: booted again for a later wish.
     assert!(boot(plane, pod, address, 4).await.started);
     assert_eq!(run(host, pod, "cat file").await.text(), "kept");
