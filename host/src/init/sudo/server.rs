@@ -3,7 +3,7 @@
 use super::{Outcome, SOCKET, Wanted, Word};
 use crate::{
     frame::{FrameReader, write_json},
-    init::{Pod, children},
+    init::{Pod, children, sessions},
     inside::{ASK_DEADLINE, DEV_UID},
 };
 use nix::{
@@ -88,7 +88,7 @@ async fn answer(pod: &Pod, socket: UnixStream) -> io::Result<()> {
                     }
                 }
                 Some(Ok(Word::Resize { cols, rows })) => if let Some(master) = &master {
-                    resize(master, cols, rows);
+                    resize(master, leader, cols, rows);
                 }
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 // Whoever asked has gone.
@@ -177,15 +177,11 @@ fn size(cols: u16, rows: u16) -> Winsize {
     Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
-fn resize(master: &OwnedFd, cols: u16, rows: u16) {
-    let mut group: libc::pid_t = 0;
-    // SAFETY: both values outlive the calls. A terminal that has closed has no size and no group.
-    unsafe {
-        libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &size(cols, rows));
-        if libc::ioctl(master.as_raw_fd(), libc::TIOCGPGRP, &mut group) == 0 && group > 1 {
-            libc::killpg(group, libc::SIGWINCH);
-        }
-    }
+fn resize(master: &OwnedFd, leader: u32, cols: u16, rows: u16) {
+    // SAFETY: the size outlives the call. A terminal that has closed has none.
+    unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &size(cols, rows)) };
+    // gVisor tells nobody.
+    sessions::signal(leader as i32, Signal::SIGWINCH);
 }
 
 struct User {
