@@ -1,16 +1,32 @@
 //! `ControlPlane`: what every noun's `access.rs` implements its trait on.
 
-use crate::{config::Config, crypto::Sealer, db::Db, github::GitHub, news::News, ssh::Hosts};
-use std::sync::Arc;
+use crate::{config::Config, crypto::Sealer, db::Db, github::GitHub, news::News, ssh::Connections};
+use std::{ops::Deref, sync::Arc};
 
-/// The parts of one running control plane. Cheap to clone through its `Arc`.
-pub struct ControlPlane {
+/// The parts of one running control plane.
+pub struct Parts {
     pub config: Config,
     pub db: Db,
     pub sealer: Sealer,
     pub github: GitHub,
     pub news: News,
-    pub hosts: Hosts,
+    pub connections: Connections,
 }
 
-pub type Shared = Arc<ControlPlane>;
+/// A handle to the parts; cheap to clone, so that streams and jobs have one of their own.
+#[derive(Clone)]
+pub struct ControlPlane(Arc<Parts>);
+
+impl ControlPlane {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for ControlPlane {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -12,6 +12,7 @@ pub mod news;
 pub mod pods;
 pub mod queue;
 pub mod ssh;
+pub mod start;
 pub mod teams;
 pub mod telemetry;
 pub mod web;

@@ -1,5 +1,18 @@
 //! Accounts: who is signed in, with what, and how much it may use.
 
+pub mod api;
+mod browsers;
+mod page;
+mod quota;
+mod sign_in;
+pub mod theme;
+mod theme_form;
+mod tokens;
+
+pub use page::AccountPage;
+pub use sign_in::SignInPage;
+pub use theme_form::ThemeForm;
+
 use crate::ids::{SessionId, TeamId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

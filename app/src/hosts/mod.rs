@@ -1,5 +1,13 @@
 //! Pod hosts, as operators see them.
 
+mod add;
+pub mod api;
+mod capacity;
+mod page;
+mod row;
+
+pub use page::HostsPage;
+
 use crate::ids::HostId;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

@@ -1,15 +1,46 @@
 //! Pods: what one is, what may be asked of it, and its pages.
 
+pub mod api;
+mod approve;
+mod axis;
+mod delete;
+mod facts;
+mod failed;
+mod feed;
+mod files;
+mod filter;
+mod form;
+mod head;
+mod lines;
+mod list;
+mod log;
 mod names;
+mod new;
+mod page;
 mod plan;
+mod processes;
+mod rename;
 mod repository;
+mod repository_field;
+mod row;
+mod summary;
+mod terminal;
 mod tier;
+mod tier_field;
 pub mod timeline;
+mod timeline_strip;
+mod timeline_table;
+mod timeline_view;
+mod wishes;
 
+pub use list::PodsPage;
 pub use names::{NameError, PodName};
+pub use new::NewPodPage;
+pub use page::PodPage;
 pub use plan::{Plan, PlannedProcess, Setup, SetupState};
 pub use repository::{Branch, BranchName, Repository, RepositoryAddress, RepositoryError};
 pub use tier::Tier;
+pub use timeline_view::TimelineExample;
 
 use crate::ids::{PodId, TeamId, UserId};
 use serde::{Deserialize, Serialize};

@@ -37,6 +37,7 @@ impl SetupState {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Setup {
+    #[serde(default)]
     pub state: SetupState,
     /// The step under way, or the one that failed: `clone`, `install`, `processes`, `health`.
     #[serde(default)]

@@ -1,5 +1,7 @@
 //! Teams: every pod belongs to exactly one, a person's own to the personal team.
 
+pub mod api;
+
 use crate::ids::TeamId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

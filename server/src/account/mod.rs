@@ -1,1 +1,57 @@
-//! Being built.
+//! Accounts: who signs in, what it may use, its API tokens and its signed-in browsers.
+
+mod access;
+pub mod cli;
+pub mod quota;
+pub mod sign_in;
+pub mod store;
+mod tokens;
+
+pub use access::may_change;
+pub use tokens::{TokenKeys, caller_for_token};
+
+use crate::{control::ControlPlane, db};
+use pinacle_app::{AppError, AppResult, backend::Caller, backend::Door, ids::UserId};
+use secrecy::SecretString;
+
+/// What git in a pod signs its commits with, and where its pods' previews stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitIdentity {
+    pub name: String,
+    pub email: String,
+    pub github_id: i64,
+    pub login: String,
+    pub handle: String,
+}
+
+/// The row that a user's GitHub token is sealed for.
+fn token_row(user: UserId) -> Vec<u8> {
+    format!("users/{user}/github_token").into_bytes()
+}
+
+/// The user's token at GitHub; None when it never gave one. It may have been revoked since.
+pub async fn github_token(control: &ControlPlane, user: UserId) -> AppResult<Option<SecretString>> {
+    let Some(sealed) = store::sealed_github_token(&control.db, user).await.map_err(db::fault)? else { return Ok(None) };
+    let opened = control.sealer.open(&token_row(user), &sealed).map_err(|error| {
+        tracing::error!(%user, %error, "a GitHub token does not open: is the master key the one it was sealed with?");
+        AppError::internal()
+    })?;
+    let text = std::str::from_utf8(&opened).map_err(|error| {
+        tracing::error!(%user, %error, "a GitHub token is not text");
+        AppError::internal()
+    })?;
+    Ok(Some(SecretString::from(text)))
+}
+
+pub async fn git_identity(control: &ControlPlane, user: UserId) -> AppResult<GitIdentity> {
+    store::git_identity(&control.db, user).await.map_err(db::fault)?.ok_or_else(AppError::not_found)
+}
+
+/// Whether the caller's credential still holds: the browser was not signed out, the token not revoked.
+pub async fn still_holds(control: &ControlPlane, caller: &Caller) -> AppResult<bool> {
+    let holds = match caller.door {
+        Door::Session(session) => store::session_holds(&control.db, session).await,
+        Door::Token(token) => store::token_holds(&control.db, token).await,
+    };
+    holds.map_err(db::fault)
+}

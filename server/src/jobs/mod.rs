@@ -1,1 +1,43 @@
-//! Being built.
+//! Jobs: the only code that acts on hosts. One file a job.
+
+mod check_hosts;
+mod cleanup_pod;
+mod fleet;
+mod pod;
+mod provision_pod;
+mod reconcile;
+mod run;
+mod set_up_pod;
+mod setup;
+mod stop_pod;
+mod sweep;
+
+use crate::{control::ControlPlane, pods::wishes, queue::Worker};
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Jobs of the fleet's queue at the same time: they are few and short.
+const FLEET_JOBS: usize = 4;
+
+/// Works off all queues until `stop`, then lets running jobs end or hands them back.
+pub async fn work(control: ControlPlane, stop: CancellationToken) {
+    let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
+    let visibility = Duration::from_secs(control.config.visibility_seconds.into());
+    let worker = |queue: &'static str, concurrency: usize, job: Arc<dyn crate::queue::Job>| Worker {
+        db: control.db.clone(),
+        queue,
+        name: format!("{queue}-{name}"),
+        concurrency,
+        visibility,
+        job,
+    };
+    let pods = worker(wishes::QUEUE, usize::try_from(control.config.jobs).unwrap_or(1), Arc::new(pod::PodJob::new(control.clone())));
+    let fleet = worker(fleet::QUEUE, FLEET_JOBS, Arc::new(fleet::FleetJob::new(control.clone())));
+    let mut all = JoinSet::new();
+    all.spawn(pods.run(stop.clone()));
+    all.spawn(fleet.run(stop.clone()));
+    all.spawn(fleet::clock(control.db.clone(), stop));
+    while all.join_next().await.is_some() {}
+}

@@ -1,1 +1,124 @@
-//! Being built.
+//! The doors: pages and server functions for browsers, the REST API for everything else, streams for what is live.
+//!
+//! A request passes, from the outside in: the host check, the security headers, then what its door asks of it:
+//! a session and an origin of our own (browsers), or a bearer token (the API). All doors end at `Backend`.
+
+mod auth;
+mod client;
+mod files;
+mod guard;
+mod headers;
+mod health;
+mod host_check;
+mod limits;
+mod live;
+mod origin;
+mod pages;
+mod problem;
+mod rest;
+mod return_to;
+mod serve;
+mod session;
+mod session_store;
+mod sse;
+mod terminal;
+
+pub use health::{HealthParts, HealthProbe, PartHealth};
+pub use serve::serve;
+
+use crate::control::ControlPlane;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, FromRef},
+    middleware,
+    routing::{any, get, post},
+};
+use futures::future::BoxFuture;
+use leptos::config::LeptosOptions;
+use limits::{Buckets, Slots};
+use pinacle_app::{AppResult, backend::Backend, ids::UserId};
+use pinacle_host::protocol::{JoinReply, JoinRequest};
+use secrecy::SecretString;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
+
+/// Bytes of a request's body, but for files.
+pub const MOST_BODY: usize = 256 << 10;
+
+/// A body that pauses for longer has ended.
+const BODY_PAUSE: Duration = Duration::from_secs(60);
+
+/// Lets a machine join with its one-time token.
+pub type JoinHandler = Arc<dyn Fn(SecretString, JoinRequest) -> BoxFuture<'static, AppResult<JoinReply>> + Send + Sync>;
+
+/// What the doors need. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub backend: Arc<dyn Backend>,
+    pub control: Arc<ControlPlane>,
+    pub leptos: LeptosOptions,
+    health: HealthProbe,
+    join: JoinHandler,
+    /// Streams end with it.
+    shutdown: CancellationToken,
+    changes: Arc<Buckets<UserId>>,
+    sign_ins: Arc<Buckets<IpAddr>>,
+    streams: Arc<Slots<UserId>>,
+    terminals: Arc<terminal::Clients>,
+}
+
+impl AppState {
+    pub fn new(backend: Arc<dyn Backend>, control: Arc<ControlPlane>, health: HealthProbe, join: JoinHandler, shutdown: CancellationToken) -> Self {
+        let leptos = LeptosOptions::builder()
+            .output_name("pinacle")
+            .site_root(control.config.site_root.display().to_string())
+            .site_pkg_dir("pkg")
+            .site_addr(control.config.listen)
+            .env(if cfg!(debug_assertions) { leptos::config::Env::DEV } else { leptos::config::Env::PROD })
+            .build();
+        Self {
+            backend,
+            control,
+            leptos,
+            health,
+            join,
+            shutdown,
+            changes: Arc::new(Buckets::new(limits::CHANGES)),
+            sign_ins: Arc::new(Buckets::new(limits::SIGN_INS)),
+            streams: Arc::new(Slots::new(limits::MOST_STREAMS)),
+            terminals: Arc::default(),
+        }
+    }
+}
+
+impl FromRef<AppState> for LeptosOptions {
+    fn from_ref(state: &AppState) -> Self {
+        state.leptos.clone()
+    }
+}
+
+pub fn router(state: AppState) -> Router {
+    let browser = Router::new()
+        .route("/auth/github", get(auth::begin))
+        .route(crate::github::CALLBACK, get(auth::callback))
+        .route("/auth/sign-out", post(auth::sign_out))
+        .route("/fn/{*path}", any(pages::server_function))
+        .layer(RequestBodyLimitLayer::new(MOST_BODY))
+        .merge(live::router())
+        .merge(pages::router(&state))
+        .layer(middleware::from_fn_with_state(state.clone(), session::identify))
+        .layer(session::layer(&state.control))
+        .layer(middleware::from_fn_with_state(state.clone(), origin::check))
+        .layer(middleware::from_fn_with_state(state.clone(), pages::site_file));
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .nest("/api/v1", rest::router(&state))
+        .merge(browser)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(middleware::from_fn_with_state(state.clone(), headers::add))
+        .layer(middleware::from_fn_with_state(state.clone(), host_check::check))
+        .with_state(state)
+}

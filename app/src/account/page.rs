@@ -1,0 +1,116 @@
+//! The caller's account: tokens, signed-in browsers, appearance, quota.
+
+use super::browsers::Browsers;
+use super::quota::QuotaSection;
+use super::theme_form::ThemeForm;
+use super::tokens::Tokens;
+use super::{ApiToken, BrowserSession, Me, Quota, api};
+use crate::error::AppResult;
+use crate::ui::icon::Icon;
+use crate::ui::keys::{letters_act, set_letters_act};
+use crate::ui::problem::Problem;
+use leptos::prelude::*;
+use leptos_meta::Title;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Everything {
+    me: Me,
+    tokens: Vec<ApiToken>,
+    sessions: Vec<BrowserSession>,
+    quota: Quota,
+}
+
+async fn load() -> AppResult<Everything> {
+    let me = api::account().await?;
+    let tokens = api::list_tokens(None).await?.items;
+    let sessions = api::list_sessions().await?;
+    let quota = api::account_quota().await?;
+    Ok(Everything { me, tokens, sessions, quota })
+}
+
+#[component]
+pub fn AccountPage() -> impl IntoView {
+    let everything = Resource::new(|| (), |()| load());
+    view! {
+        <Title text="Account" />
+        <main id="main">
+            <Suspense fallback=|| view! { <p class="dim">"Loading your account…"</p> }>
+                {move || Suspend::new(async move {
+                    match everything.await {
+                        Ok(all) => view! { <TheAccount all /> }.into_any(),
+                        Err(error) => view! { <Problem error what="Your account" /> }.into_any(),
+                    }
+                })}
+            </Suspense>
+        </main>
+    }
+}
+
+#[component]
+fn TheAccount(all: Everything) -> impl IntoView {
+    let Everything { me, tokens, sessions, quota } = all;
+    view! {
+        <div class="head">
+            <div>
+                <h1>{me.name.clone()}</h1>
+                <p class="sub">
+                    <span>
+                        <Icon name="github" />
+                        {format!("{} on GitHub", me.login)}
+                    </span>
+                    <span>"handle " <code>{me.handle.clone()}</code></span>
+                    {me.operator.then_some(view! { <span class="dim">"operator"</span> })}
+                </p>
+            </div>
+        </div>
+        <nav class="tabs" aria-label="Account">
+            <a href="#tokens" rel="external">
+                "API tokens"
+            </a>
+            <a href="#browsers" rel="external">
+                "Browsers"
+            </a>
+            <a href="#appearance" rel="external">
+                "Appearance"
+            </a>
+            <a href="#quota" rel="external">
+                "Quota"
+            </a>
+        </nav>
+        <Tokens tokens />
+        <Browsers sessions />
+        <div class="pair gap rooms">
+            <Appearance />
+            <QuotaSection quota />
+        </div>
+    }
+}
+
+#[component]
+fn Appearance() -> impl IntoView {
+    // Kept in the browser, so it is known only there.
+    let letters = RwSignal::new(true);
+    Effect::new(move || letters.set(letters_act()));
+    view! {
+        <section class="sec" id="appearance" aria-labelledby="h-app">
+            <header>
+                <h2 id="h-app">"Appearance"</h2>
+            </header>
+            <ThemeForm id="page" rows=true />
+            <label class="tick after">
+                <input
+                    type="checkbox"
+                    prop:checked=move || letters.get()
+                    on:change=move |event| {
+                        let on = event_target_checked(&event);
+                        set_letters_act(on);
+                        letters.set(on);
+                    }
+                />
+                " Single-letter keys "
+                <span class="dim">"such as " <kbd>"n"</kbd> " for a new pod; " <kbd>"?"</kbd> " lists them"</span>
+            </label>
+        </section>
+    }
+}

@@ -1,0 +1,52 @@
+//! Every server function's path: an open page survives a deploy as long as none of these changes.
+
+use crate::account::api::{
+    Account, AccountBranches, AccountQuota, AccountRepositories, CreateToken, EndAllSessions, EndSession, ListSessions, ListTokens, RevokeToken,
+    SetTheme,
+};
+use crate::hosts::api::{AddHost, ChangeHost, GetHost, ListHosts, TrustHostKey};
+use crate::pods::api::{
+    ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
+    RestartProcess, RetrySetup, SuggestPodName, UpdatePod, WishPod,
+};
+use crate::teams::api::ListTeams;
+use leptos::server_fn::ServerFn;
+
+/// The paths, in the order of their nouns.
+pub fn endpoints() -> Vec<&'static str> {
+    vec![
+        Account::PATH,
+        AccountQuota::PATH,
+        ListTokens::PATH,
+        CreateToken::PATH,
+        RevokeToken::PATH,
+        ListSessions::PATH,
+        EndSession::PATH,
+        EndAllSessions::PATH,
+        AccountRepositories::PATH,
+        AccountBranches::PATH,
+        SetTheme::PATH,
+        ListTeams::PATH,
+        ListPods::PATH,
+        GetPod::PATH,
+        CheckPod::PATH,
+        SuggestPodName::PATH,
+        CreatePod::PATH,
+        UpdatePod::PATH,
+        WishPod::PATH,
+        ApproveSetup::PATH,
+        RetrySetup::PATH,
+        PodEvents::PATH,
+        PodUsualTimes::PATH,
+        PodMonthUse::PATH,
+        PodLiveNow::PATH,
+        RestartProcess::PATH,
+        ListTerminals::PATH,
+        EndTerminal::PATH,
+        ListHosts::PATH,
+        GetHost::PATH,
+        AddHost::PATH,
+        ChangeHost::PATH,
+        TrustHostKey::PATH,
+    ]
+}

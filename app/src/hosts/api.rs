@@ -1,0 +1,40 @@
+//! What an operator's browser may ask of hosts.
+
+use super::{Host, HostVerb, JoinInvitation, Transport};
+use crate::error::AppError;
+use crate::ids::HostId;
+use leptos::prelude::*;
+
+#[server(prefix = "/fn", endpoint = "hosts/list")]
+pub async fn list_hosts() -> Result<Vec<Host>, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.hosts(&caller).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/get")]
+pub async fn get_host(id: HostId) -> Result<Host, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.host(&caller, id).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/add")]
+pub async fn add_host(name: String, transport: Transport, address: String, port: Option<String>) -> Result<JoinInvitation, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    let port = match port.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => Some(text.parse().map_err(|_| AppError::field("port", "A number from 1 to 65535."))?),
+        None => None,
+    };
+    backend.add_host(&caller, super::NewHost { name, transport, address, port }).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/change")]
+pub async fn change_host(id: HostId, verb: HostVerb) -> Result<Host, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.change_host(&caller, id, verb).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/trust-key")]
+pub async fn trust_host_key(id: HostId, fingerprint: String) -> Result<Host, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.trust_host_key(&caller, id, &fingerprint).await
+}

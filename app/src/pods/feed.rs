@@ -1,0 +1,130 @@
+//! What a pod's page knows: the pod, its log, what runs in it; kept fresh by its stream.
+
+use super::api::{get_pod, pod_events, pod_month_use, pod_usual_times};
+use super::lines::{Line, Lines};
+use super::timeline::{Timeline, UsualTime};
+use super::{EventKind, MonthUse, Pod, PodEvent, PodLive, PodNews};
+use crate::error::AppResult;
+use crate::ids::PodId;
+use crate::ui::live::listen;
+use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What the page begins with. The stream brings the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PodStart {
+    pub pod: Pod,
+    pub events: Vec<PodEvent>,
+    pub usual: Vec<UsualTime>,
+    pub month: MonthUse,
+}
+
+/// Events asked for at once, and how many of them a page begins with.
+const EVENTS_ASKED: u32 = 500;
+const EVENTS_AT_START: usize = 2000;
+
+/// Loads what the page begins with. Without usual times or a price it is still a page.
+pub async fn load(id: PodId) -> AppResult<PodStart> {
+    let pod = get_pod(id).await?;
+    let mut events: Vec<PodEvent> = Vec::new();
+    while events.len() < EVENTS_AT_START {
+        let after = events.last().map_or(0, |event| event.seq);
+        let more = pod_events(id, after, EVENTS_ASKED).await?;
+        let full = more.len() >= EVENTS_ASKED as usize;
+        events.extend(more);
+        if !full {
+            break;
+        }
+    }
+    let usual = pod_usual_times(id).await.unwrap_or_default();
+    let month = pod_month_use(id).await.unwrap_or_default();
+    Ok(PodStart { pod, events, usual, month })
+}
+
+/// News are gathered for this long, so that a burst of lines is one change of the page.
+const GATHER: Duration = Duration::from_millis(60);
+
+#[derive(Clone, Copy)]
+pub struct Feed {
+    pub id: PodId,
+    pub pod: RwSignal<Pod>,
+    pub live: RwSignal<Option<PodLive>>,
+    pub lines: RwSignal<Vec<Line>>,
+    pub usual: StoredValue<Vec<UsualTime>>,
+    pub month: MonthUse,
+    /// Begins, ends and changes of status: what the timeline is folded from.
+    marks: RwSignal<Vec<PodEvent>>,
+    last_seq: StoredValue<i64>,
+    cutter: StoredValue<Lines>,
+}
+
+impl Feed {
+    pub fn new(start: PodStart) -> Self {
+        let mut cutter = Lines::default();
+        let lines = start.events.iter().flat_map(|event| cutter.cut(event)).collect();
+        let feed = Self {
+            id: start.pod.id,
+            pod: RwSignal::new(start.pod),
+            live: RwSignal::new(None),
+            lines: RwSignal::new(lines),
+            usual: StoredValue::new(start.usual),
+            month: start.month,
+            last_seq: StoredValue::new(start.events.last().map_or(0, |event| event.seq)),
+            marks: RwSignal::new(start.events.into_iter().filter(|event| event.kind != EventKind::Output).collect()),
+            cutter: StoredValue::new(cutter),
+        };
+        Effect::new(move || feed.follow());
+        feed
+    }
+
+    /// The latest run, folded again whenever a step begins or ends.
+    pub fn timeline(self) -> Memo<Timeline> {
+        Memo::new(move |_| {
+            let has_setup = self.pod.with(|pod| pod.repository.is_some());
+            self.marks.with(|marks| self.usual.with_value(|usual| Timeline::fold(marks, usual, has_setup)))
+        })
+    }
+
+    fn follow(self) {
+        let gathered = Rc::new(RefCell::new(Vec::<PodNews>::new()));
+        let url = move || format!("/live/pods/{}/events?after={}", self.id, self.last_seq.try_get_value().unwrap_or(0));
+        listen(url, move |text| {
+            let Ok(news) = serde_json::from_str::<PodNews>(text) else { return };
+            let first = gathered.borrow().is_empty();
+            gathered.borrow_mut().push(news);
+            if first {
+                let gathered = gathered.clone();
+                set_timeout(move || self.take(gathered.take()), GATHER);
+            }
+        });
+    }
+
+    fn take(self, news: Vec<PodNews>) {
+        let mut last = self.last_seq.try_get_value().unwrap_or(i64::MAX);
+        let mut events = Vec::new();
+        for one in news {
+            match one {
+                PodNews::Pod { pod } => drop(self.pod.try_set(*pod)),
+                PodNews::Live { live } => drop(self.live.try_set(Some(*live))),
+                PodNews::Event { event } if event.seq > last => {
+                    last = event.seq;
+                    events.push(event);
+                }
+                PodNews::Event { .. } => {}
+            }
+        }
+        if events.is_empty() {
+            return;
+        }
+        self.last_seq.try_set_value(last);
+        let lines: Option<Vec<Line>> = self.cutter.try_update_value(|cutter| events.iter().flat_map(|event| cutter.cut(event)).collect());
+        self.lines.try_update(|all| all.extend(lines.unwrap_or_default()));
+        events.retain(|event| event.kind != EventKind::Output);
+        if !events.is_empty() {
+            self.marks.try_update(|marks| marks.extend(events));
+        }
+    }
+}

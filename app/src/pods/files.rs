@@ -1,0 +1,127 @@
+//! One file up or down. Downloading is a plain form; uploading sends the file as it is.
+
+use super::PodStatus;
+use super::feed::Feed;
+use crate::ui::icon::Icon;
+use crate::ui::toast::Notice;
+use leptos::html;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{File, RequestInit, Response};
+
+const MOST_BYTES: f64 = 1_073_741_824.0;
+
+#[component]
+pub fn Files(feed: Feed) -> impl IntoView {
+    let notice = Notice::here();
+    let address = format!("/live/pods/{}/files", feed.id);
+    let path = NodeRef::<html::Input>::new();
+    let chosen = NodeRef::<html::Input>::new();
+    let sending = RwSignal::new(None::<String>);
+    let upload = {
+        let address = address.clone();
+        move |_| {
+            let Some(file) = chosen.get_untracked().and_then(|input| input.files()).and_then(|files| files.get(0)) else { return };
+            if file.size() > MOST_BYTES {
+                return notice.say("A file can have 1 GiB at most.");
+            }
+            let typed = path.get_untracked().map(|input| input.value()).unwrap_or_default();
+            let target = target(&typed, &file.name());
+            let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("path", &target).finish();
+            let address = format!("{address}?{query}");
+            sending.set(Some(file.name()));
+            spawn_local(async move {
+                let said = match put(&address, &file).await {
+                    Ok(()) => format!("{target} is in the pod."),
+                    Err(reason) => reason,
+                };
+                sending.try_set(None);
+                notice.say(said);
+            });
+        }
+    };
+    view! {
+        <Show when=move || feed.pod.with(|pod| pod.status == PodStatus::Running)>
+            <section class="sec" aria-labelledby="h-files">
+                <header>
+                    <h2 id="h-files">"Files"</h2>
+                </header>
+                <form class="filebox" method="get" action=address.clone()>
+                    <div class="field">
+                        <label for="file-path">"Path in the pod"</label>
+                        <input
+                            class="input mono"
+                            id="file-path"
+                            name="path"
+                            required
+                            placeholder="/home/dev/notes.txt"
+                            autocomplete="off"
+                            spellcheck="false"
+                            node_ref=path
+                        />
+                    </div>
+                    <p class="acts under">
+                        <button type="submit" class="btn small">
+                            <Icon name="down" />
+                            "Download"
+                        </button>
+                        <label class="btn small">
+                            <Icon name="up" />
+                            {move || sending.get().map_or_else(|| "Upload a file".to_owned(), |name| format!("Sending {name}…"))}
+                            <input
+                                type="file"
+                                class="sr"
+                                node_ref=chosen
+                                prop:disabled=move || sending.get().is_some()
+                                on:change=upload.clone()
+                            />
+                        </label>
+                    </p>
+                </form>
+            </section>
+        </Show>
+    }
+}
+
+/// A path that ends in `/`, or none, gets the file's own name.
+fn target(typed: &str, name: &str) -> String {
+    match typed.trim() {
+        "" => format!("/home/dev/{name}"),
+        folder if folder.ends_with('/') => format!("{folder}{name}"),
+        path => path.to_owned(),
+    }
+}
+
+async fn put(address: &str, file: &File) -> Result<(), String> {
+    let init = RequestInit::new();
+    init.set_method("PUT");
+    init.set_body(file);
+    let answer = JsFuture::from(window().fetch_with_str_and_init(address, &init)).await;
+    let Some(answer) = answer.ok().and_then(|answer| answer.dyn_into::<Response>().ok()) else {
+        return Err("The server can't be reached. Check the connection and try again.".to_owned());
+    };
+    if answer.ok() {
+        return Ok(());
+    }
+    let detail = match answer.text() {
+        Ok(text) => JsFuture::from(text).await.ok().and_then(|text| text.as_string()),
+        Err(_) => None,
+    };
+    let said = detail.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let said = said.and_then(|body| ["detail", "message"].iter().find_map(|key| body.get(key)?.as_str().map(str::to_owned)));
+    Err(said.unwrap_or_else(|| "The pod did not take the file. Check the path and try again.".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::target;
+
+    #[test]
+    fn a_folder_gets_the_files_own_name() {
+        assert_eq!(target("", "a.txt"), "/home/dev/a.txt");
+        assert_eq!(target("/tmp/", "a.txt"), "/tmp/a.txt");
+        assert_eq!(target(" /tmp/b ", "a.txt"), "/tmp/b");
+    }
+}

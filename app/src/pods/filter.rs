@@ -1,0 +1,112 @@
+//! What the list of pods is narrowed to, kept in the address.
+
+use super::{Pod, PodQuery, PodStatus, SetupState, Tier};
+use leptos_router::params::ParamsMap;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub search: String,
+    /// `running`, `moving`, `stopped`, `failed`, or empty.
+    pub status: String,
+    pub tier: String,
+    pub cursor: String,
+}
+
+/// Values and words of the status filter.
+pub const STATUSES: [(&str, &str); 5] = [("", "All"), ("running", "Running"), ("moving", "Under way"), ("stopped", "Stopped"), ("failed", "Failed")];
+
+impl Filter {
+    pub fn from_address(query: &ParamsMap) -> Self {
+        let take = |key: &str| query.get(key).unwrap_or_default();
+        let status = take("status");
+        let tier = take("tier");
+        Self {
+            search: take("q").trim().to_owned(),
+            status: if STATUSES.iter().any(|(value, _)| *value == status) { status } else { String::new() },
+            tier: if Tier::parse(&tier).is_some() { tier } else { String::new() },
+            cursor: take("cursor"),
+        }
+    }
+
+    pub fn address(&self) -> String {
+        let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+        for (key, value) in [("q", &self.search), ("status", &self.status), ("tier", &self.tier), ("cursor", &self.cursor)] {
+            if !value.is_empty() {
+                pairs.append_pair(key, value);
+            }
+        }
+        let pairs = pairs.finish();
+        if pairs.is_empty() { "/".to_owned() } else { format!("/?{pairs}") }
+    }
+
+    /// The same with another status, from the first page.
+    pub fn with_status(&self, status: &str) -> Self {
+        Self { status: status.to_owned(), cursor: String::new(), ..self.clone() }
+    }
+
+    /// How many of the filters narrow the list.
+    pub fn count(&self) -> usize {
+        [&self.search, &self.status, &self.tier].into_iter().filter(|value| !value.is_empty()).count()
+    }
+
+    /// As the server is asked; `status` is left out where all are wanted, to count them.
+    pub fn query(&self, status: bool, limit: u32) -> PodQuery {
+        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+        PodQuery {
+            team_id: None,
+            search: given(&self.search),
+            status: if status { given(&self.status) } else { None },
+            tier: given(&self.tier),
+            cursor: if status { given(&self.cursor) } else { None },
+            limit: Some(limit),
+        }
+    }
+
+    /// Whether a pod that the stream brought belongs to the list.
+    pub fn holds(&self, pod: &Pod) -> bool {
+        let search = self.search.to_lowercase();
+        let found = |text: &str| text.to_lowercase().contains(&search);
+        let named = search.is_empty() || found(&pod.name) || found(&pod.owner) || pod.repository.as_deref().is_some_and(found);
+        named && (self.tier.is_empty() || pod.tier.as_str() == self.tier) && pod.status != PodStatus::Deleted && has_status(pod, &self.status)
+    }
+}
+
+/// Whether a pod counts as this value of the status filter.
+pub fn has_status(pod: &Pod, status: &str) -> bool {
+    match status {
+        "running" => pod.status == PodStatus::Running,
+        "moving" => pod.status.is_moving(),
+        "stopped" => pod.status == PodStatus::Stopped,
+        "failed" => pod.status == PodStatus::Failed,
+        _ => true,
+    }
+}
+
+/// What needs somebody first, then what is under way, then the rest.
+pub fn rank(pod: &Pod) -> u8 {
+    let waits = matches!(pod.setup.state, SetupState::Failed | SetupState::AwaitingApproval);
+    match pod.status {
+        PodStatus::Failed => 0,
+        PodStatus::Running if waits => 1,
+        PodStatus::Running if pod.setup.state == SetupState::Running => 2,
+        status if status.is_moving() => 2,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_holds_the_filters_and_nothing_else() {
+        let mut query = ParamsMap::new();
+        query.insert("q", "shop & co".to_owned());
+        query.insert("status", "nonsense".to_owned());
+        query.insert("tier", "dev.small".to_owned());
+        let filter = Filter::from_address(&query);
+        assert_eq!(filter.address(), "/?q=shop+%26+co&tier=dev.small");
+        assert_eq!(filter.with_status("failed").address(), "/?q=shop+%26+co&status=failed&tier=dev.small");
+        assert_eq!(Filter::default().address(), "/");
+    }
+}

@@ -1,0 +1,368 @@
+//! All pods that the caller may see: what needs somebody first. Filters live in the address; changes come by themselves.
+
+use super::api::list_pods;
+use super::filter::{Filter, STATUSES, has_status, rank};
+use super::row::PodRow;
+use super::{Pod, PodStatus, Repository, Tier};
+use crate::account::api::account_repositories;
+use crate::error::AppResult;
+use crate::ids::PodId;
+use crate::ui::copy::Copy;
+use crate::ui::icon::Icon;
+use crate::ui::live::listen;
+use crate::ui::problem::Problem;
+use crate::ui::time::thousands;
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::NavigateOptions;
+use leptos_router::hooks::{use_navigate, use_query_map};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Up to here everything is in one page, counted and sorted in the browser; above, the server pages.
+const ALL_AT_ONCE: u32 = 100;
+const A_PAGE: u32 = 50;
+const TYPING: Duration = Duration::from_millis(250);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Listing {
+    pods: Vec<Pod>,
+    /// All pods are here, whatever their status.
+    complete: bool,
+    next_cursor: Option<String>,
+    /// Offered when there is no pod at all.
+    repositories: Vec<Repository>,
+}
+
+async fn load(filter: Filter) -> AppResult<Listing> {
+    let all = list_pods(filter.query(false, ALL_AT_ONCE)).await?;
+    if all.next_cursor.is_none() {
+        let none = all.items.is_empty() && filter.count() == 0;
+        let offered = if none { account_repositories(None, None).await.map(|page| page.items).unwrap_or_default() } else { Vec::new() };
+        return Ok(Listing { pods: all.items, complete: true, next_cursor: None, repositories: offered });
+    }
+    let page = list_pods(filter.query(true, A_PAGE)).await?;
+    Ok(Listing { pods: page.items, complete: false, next_cursor: page.next_cursor, repositories: Vec::new() })
+}
+
+#[component]
+pub fn PodsPage() -> impl IntoView {
+    let query = use_query_map();
+    let filter = Memo::new(move |_| query.with(Filter::from_address));
+    // The status is a matter of the browser as long as all pods are here.
+    let listing = Resource::new(move || filter.get(), load);
+    let news = RwSignal::new(HashMap::<PodId, Pod>::new());
+    Effect::new(move || {
+        listen(
+            || "/live/pods".to_owned(),
+            move |text| {
+                if let Ok(pod) = serde_json::from_str::<Pod>(text) {
+                    news.try_update(|news| news.insert(pod.id, pod));
+                }
+            },
+        );
+    });
+    view! {
+        <Title text="Pods" />
+        <main id="main">
+            <Transition fallback=|| view! { <Loading /> }>
+                {move || Suspend::new(async move {
+                    match listing.await {
+                        Ok(listing) => view! { <Listed listing news filter /> }.into_any(),
+                        Err(error) => view! { <Problem error what="Pods" /> }.into_any(),
+                    }
+                })}
+            </Transition>
+        </main>
+    }
+}
+
+#[component]
+fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Filter>) -> impl IntoView {
+    let Listing { pods, complete, next_cursor, repositories } = listing;
+    // What was loaded, with what has come since.
+    let all = Memo::new(move |_| {
+        let mut all: HashMap<PodId, Pod> = pods.iter().map(|pod| (pod.id, pod.clone())).collect();
+        news.with(|news| {
+            for pod in news.values() {
+                let known = all.get(&pod.id);
+                if known.is_none_or(|known| known.updated_at <= pod.updated_at) && (complete || known.is_some()) {
+                    all.insert(pod.id, pod.clone());
+                }
+            }
+        });
+        all
+    });
+    let hovered = RwSignal::new(false);
+    let order = Memo::new(move |before: Option<&Vec<PodId>>| {
+        let filter = filter.get();
+        let mut shown: Vec<Pod> = all.with(|all| all.values().filter(|pod| filter.holds(pod)).cloned().collect());
+        shown.sort_by_key(|pod| (rank(pod), std::cmp::Reverse(pod.updated_at), pod.id));
+        let order: Vec<PodId> = shown.iter().map(|pod| pod.id).collect();
+        // Rows never jump under the pointer: what is new goes to the end until it leaves.
+        match before.filter(|_| hovered.get()) {
+            Some(before) => {
+                let mut kept: Vec<PodId> = before.iter().filter(|id| order.contains(id)).copied().collect();
+                kept.extend(order.iter().filter(|id| !before.contains(id)));
+                kept
+            }
+            None => order,
+        }
+    });
+    let alive = Memo::new(move |_| all.with(|all| all.values().filter(|pod| pod.status != PodStatus::Deleted).count()));
+    let month = Memo::new(move |_| {
+        all.with(|all| order.with(|order| order.iter().filter_map(|id| all.get(id)).map(|pod| u64::from(pod.tier.dollars())).sum::<u64>()))
+    });
+    let nothing = Memo::new(move |_| complete && alive.get() == 0 && filter.with(|filter| filter.count() == 0));
+    let next = move |cursor: String| Filter { cursor, ..filter.get() }.address();
+    view! {
+        <div class="head">
+            <h1>"Pods " <span class="dim">{move || complete.then(|| thousands(alive.get() as u64))}</span></h1>
+            <a class="btn primary" href="/pods/new">
+                <Icon name="plus" />
+                "New pod"
+            </a>
+        </div>
+        <Show
+            when=move || !nothing.get()
+            fallback=move || view! { <Blank repositories=repositories.clone() /> }
+        >
+            <Tools filter all complete />
+            <div class="list pods" on:mouseenter=move |_| hovered.set(true) on:mouseleave=move |_| hovered.set(false)>
+                <table>
+                    <caption class="sr">"Pods: what needs you first, then what is under way, then newest change"</caption>
+                    <thead>
+                        <tr>
+                            <th scope="col">"Name"</th>
+                            <th scope="col">"Status"</th>
+                            <th scope="col">"Repository"</th>
+                            <th scope="col">"Tier"</th>
+                            <th scope="col">"Owner"</th>
+                            <th scope="col" class="num">
+                                "Changed"
+                            </th>
+                            <th scope="col">
+                                <span class="sr">"Actions"</span>
+                            </th>
+                        </tr>
+                    </thead>
+                    <tbody>
+                        <For each=move || order.get() key=|id| *id let:id>
+                            <PodRow id all news />
+                        </For>
+                    </tbody>
+                </table>
+                <Show when=move || order.with(Vec::is_empty)>
+                    <div class="nothing">
+                        <p>{move || filter.with(nobody)}</p>
+                        <a class="btn small" href="/">
+                            <Icon name="x" />
+                            "Clear the filters"
+                        </a>
+                    </div>
+                </Show>
+                <div class="more">
+                    <span>
+                        {move || {
+                            let shown = order.with(Vec::len);
+                            if complete { format!("{shown} of {}", alive.get()) } else { format!("{shown} on this page") }
+                        }}
+                    </span>
+                    <span>{move || format!("${} a month", thousands(month.get()))}</span>
+                    {next_cursor
+                        .clone()
+                        .map(|cursor| {
+                            view! {
+                                <a class="link" href=next(cursor)>
+                                    "Next page"
+                                </a>
+                            }
+                        })}
+                </div>
+            </div>
+        </Show>
+    }
+}
+
+/// Says which filters found nothing.
+fn nobody(filter: &Filter) -> String {
+    let status = STATUSES.iter().find(|(value, _)| !value.is_empty() && *value == filter.status).map(|(_, words)| format!(" is {words}"));
+    let tier = (!filter.tier.is_empty()).then(|| format!(" on {}", filter.tier));
+    let search = (!filter.search.is_empty()).then(|| format!(" named like “{}”", filter.search));
+    let parts: String = [status, tier, search].into_iter().flatten().collect::<Vec<_>>().join(",");
+    format!("No pod{parts}.")
+}
+
+#[component]
+fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool) -> impl IntoView {
+    let navigate = use_navigate();
+    let go = move |filter: Filter| navigate(&filter.address(), NavigateOptions { replace: true, scroll: false, ..NavigateOptions::default() });
+    let typed = {
+        let go = go.clone();
+        leptos::leptos_dom::helpers::debounce(TYPING, move |text: String| {
+            go(Filter { search: text.trim().to_owned(), cursor: String::new(), ..filter.get_untracked() });
+        })
+    };
+    let mut typed = typed;
+    let counted = move |status: &'static str| {
+        complete.then(|| all.with(|all| all.values().filter(|pod| has_status(pod, status) && pod.status != PodStatus::Deleted).count()))
+    };
+    view! {
+        <form class="tools" role="search" aria-label="Pods" method="get" action="/" on:submit=|event| event.prevent_default()>
+            <div class="search">
+                <Icon name="search" />
+                <label class="sr" for="q">
+                    "Search by name, repository or owner"
+                </label>
+                <input
+                    class="input"
+                    id="q"
+                    name="q"
+                    type="search"
+                    placeholder="Name, repository or owner"
+                    autocomplete="off"
+                    value=filter.with_untracked(|filter| filter.search.clone())
+                    on:input=move |event| typed(event_target_value(&event))
+                />
+                <kbd>"/"</kbd>
+            </div>
+            <nav class="seg" aria-label="Filter by status">
+                {STATUSES
+                    .into_iter()
+                    .map(|(status, words)| {
+                        view! {
+                            <a
+                                href=move || filter.with(|filter| filter.with_status(status).address())
+                                aria-current=move || filter.with(|filter| (filter.status == status).then_some("true"))
+                                data-noscroll="true"
+                            >
+                                {words}
+                                <span>{move || counted(status).map(|count| count.to_string())}</span>
+                            </a>
+                        }
+                    })
+                    .collect_view()}
+            </nav>
+            <label class="sr" for="tier">
+                "Tier"
+            </label>
+            <select
+                class="select"
+                id="tier"
+                name="tier"
+                on:change=move |event| {
+                    go(Filter {
+                        tier: event_target_value(&event),
+                        cursor: String::new(),
+                        ..filter.get_untracked()
+                    });
+                }
+            >
+                <option value="" selected=filter.with_untracked(|filter| filter.tier.is_empty())>
+                    "Every tier"
+                </option>
+                {Tier::ALL
+                    .into_iter()
+                    .map(|tier| {
+                        view! {
+                            <option value=tier.as_str() selected=filter.with_untracked(|filter| filter.tier == tier.as_str())>
+                                {tier.as_str()}
+                            </option>
+                        }
+                    })
+                    .collect_view()}
+            </select>
+            <noscript inner_html="<button class=\"btn\">Apply</button>"></noscript>
+        </form>
+    }
+}
+
+/// No pods yet: says what to do next.
+#[component]
+fn Blank(repositories: Vec<Repository>) -> impl IntoView {
+    const OFFERED: usize = 6;
+    const SCRIPT: &str = "curl \"$PINACLE/api/v1/pods\" \\\n  -H \"Authorization: Bearer $PINACLE_TOKEN\" \\\n  -H \"Idempotency-Key: $(uuidgen)\" \\\n  --json '{\"name\": \"shop\", \"tier\": \"dev.small\",\n           \"repository\": \"acme/shop\", \"branch\": \"main\"}'";
+    view! {
+        <div class="blank">
+            <div>
+                <h2>"No pods yet. Start from a repository"</h2>
+                <p>
+                    "A pod is a development machine of its own: your branch checked out, its processes running, a terminal in the browser. The terminal opens after seconds, everything is usually ready in half a minute."
+                </p>
+                <div class="list offer">
+                    <table>
+                        <caption class="sr">"Your repositories, last pushed first"</caption>
+                        <tbody>
+                            {repositories
+                                .into_iter()
+                                .take(OFFERED)
+                                .map(|repository| {
+                                    let query = url::form_urlencoded::Serializer::new(String::new())
+                                        .append_pair("repository", &repository.full_name)
+                                        .finish();
+                                    view! {
+                                        <tr>
+                                            <th scope="row" class="name">
+                                                <span class="repo">
+                                                    <Icon name=if repository.private { "lock" } else { "repo" } />
+                                                    {repository.full_name.clone()}
+                                                </span>
+                                            </th>
+                                            <td class="dim num">{if repository.private { "private" } else { "" }}</td>
+                                            <td class="num">
+                                                <a
+                                                    class="btn small"
+                                                    href=format!("/pods/new?{query}")
+                                                    aria-label=format!("Create pod from {}", repository.full_name)
+                                                >
+                                                    "Create pod"
+                                                </a>
+                                            </td>
+                                        </tr>
+                                    }
+                                })
+                                .collect_view()}
+                        </tbody>
+                    </table>
+                    <div class="more">
+                        <a class="link" href="/pods/new">
+                            "Another repository, any https address, or an empty pod"
+                        </a>
+                    </div>
+                </div>
+            </div>
+            <div>
+                <h2>"Or from a script"</h2>
+                <p>"Everything in these pages is in the API. The answer comes at once; the pod follows."</p>
+                <pre class="code" tabindex="0">
+                    <code>{SCRIPT}</code>
+                </pre>
+                <p class="acts">
+                    <Copy text=SCRIPT.to_owned() name="Copy the command" label="Copy" class="line" />
+                    <a class="btn small" href="/account#tokens">
+                        <Icon name="key" />
+                        "Create API token"
+                    </a>
+                </p>
+            </div>
+        </div>
+    }
+}
+
+/// Rows as high as the real ones.
+#[component]
+fn Loading() -> impl IntoView {
+    let cell = || view! { <td><div class="skeleton"></div></td> };
+    view! {
+        <div class="head">
+            <h1>"Pods"</h1>
+        </div>
+        <div class="list pods" aria-busy="true">
+            <table>
+                <caption class="sr">"Pods, loading"</caption>
+                <tbody>{(0..3).map(|_| view! { <tr>{cell()} {cell()} {cell()} {cell()}</tr> }).collect_view()}</tbody>
+            </table>
+        </div>
+    }
+}

@@ -1,0 +1,291 @@
+//! The form for a new pod. It works without JavaScript; with it, fields are checked while one types.
+
+use super::api::{CreatePod, check_pod, suggest_pod_name};
+use super::form::Typed;
+use super::repository_field::RepositoryField;
+use super::tier_field::TierField;
+use super::{Branch, PodName, Repository, Tier};
+use crate::account::api::{account_branches, account_repositories};
+use crate::error::{AppError, AppResult};
+use crate::teams::{Team, api::list_teams};
+use crate::ui::clock::Clock;
+use crate::ui::problem::{FieldError, Problem};
+use leptos::form::ActionForm;
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::hooks::use_query_map;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const TYPING: Duration = Duration::from_millis(300);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Offer {
+    repositories: Vec<Repository>,
+    teams: Vec<Team>,
+    name: String,
+    branches: Vec<Branch>,
+    /// What the values in the address would be refused for.
+    refused: Option<AppError>,
+}
+
+async fn load(typed: Typed) -> AppResult<Offer> {
+    let name = match typed.name.as_str() {
+        "" => suggest_pod_name(Some(typed.repository.clone())).await?,
+        name => name.to_owned(),
+    };
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let refused = match typed.checked {
+        true => check_pod(name.clone(), typed.tier.clone(), given(&typed.repository), given(&typed.branch)).await.err(),
+        false => None,
+    };
+    // GitHub may be down: an address and an empty pod still work.
+    let repositories = account_repositories(None, None).await.map(|page| page.items).unwrap_or_default();
+    let teams = list_teams().await.unwrap_or_default();
+    Ok(Offer { repositories, teams, name, branches: branches_of(&typed.repository).await, refused })
+}
+
+/// Branches through GitHub's API; none for an address elsewhere, whose branch is typed.
+async fn branches_of(repository: &str) -> Vec<Branch> {
+    match repository.split_once('/') {
+        Some((owner, name)) if !repository.starts_with("https:") && !owner.is_empty() && !name.contains('/') => {
+            account_branches(owner.to_owned(), name.to_owned()).await.unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[component]
+pub fn NewPodPage() -> impl IntoView {
+    let query = use_query_map();
+    let typed = query.with_untracked(Typed::from_address);
+    let begin = typed.clone();
+    let offer = Resource::new(|| (), move |()| load(begin.clone()));
+    view! {
+        <Title text="New pod" />
+        <main id="main">
+            <div class="head">
+                <div>
+                    <h1>
+                        <a href="/">"Pods"</a>
+                        <span class="dim" aria-hidden="true">
+                            "/"
+                        </span>
+                        "New pod"
+                    </h1>
+                </div>
+            </div>
+            <Suspense fallback=|| view! { <p class="dim">"Asking GitHub for your repositories…"</p> }>
+                {move || {
+                    let typed = typed.clone();
+                    Suspend::new(async move {
+                        match offer.await {
+                            Ok(offer) => view! { <TheForm offer typed /> }.into_any(),
+                            Err(error) => view! { <Problem error what="The form" /> }.into_any(),
+                        }
+                    })
+                }}
+            </Suspense>
+        </main>
+    }
+}
+
+#[component]
+fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
+    let action = ServerAction::<CreatePod>::new();
+    let name = RwSignal::new(offer.name.clone());
+    let suggested = RwSignal::new(offer.name);
+    let tier = RwSignal::new(typed.tier);
+    let repository = RwSignal::new(typed.repository);
+    let branch = RwSignal::new(typed.branch);
+    let branches = RwSignal::new(offer.branches);
+    let refused = RwSignal::new(offer.refused);
+    let key = format!("form-{}", Clock::here().now_untracked());
+    let defaults: Vec<(String, String)> = offer.repositories.iter().map(|one| (one.full_name.clone(), one.default_branch.clone())).collect();
+
+    Effect::new(move || {
+        if let Some(Err(error)) = action.value().get() {
+            refused.set(Some(error));
+        }
+    });
+    // Another repository: its branches, its default one, and another suggestion unless a name was typed.
+    Effect::new(move |before: Option<String>| {
+        let now = repository.get();
+        if before.is_some_and(|before| before != now) {
+            let default = defaults.iter().find(|(name, _)| *name == now).map(|(_, branch)| branch.clone()).unwrap_or_default();
+            branch.set(default);
+            branches.set(Vec::new());
+            let asked = now.clone();
+            leptos::task::spawn_local(async move {
+                let untouched = name.get_untracked() == suggested.get_untracked();
+                if untouched && let Ok(new) = suggest_pod_name(Some(asked.clone())).await {
+                    suggested.try_set(new.clone());
+                    name.try_set(new);
+                }
+                let found = branches_of(&asked).await;
+                if repository.try_get_untracked().is_some_and(|now| now == asked) {
+                    branches.try_set(found);
+                }
+            });
+        }
+        now
+    });
+    // As one types: what the server would say.
+    Effect::new(move |first: Option<()>| {
+        let (name, tier, repository, branch) = (name.get(), tier.get(), repository.get(), branch.get());
+        if first.is_some() {
+            let timer = set_timeout_with_handle(
+                move || {
+                    leptos::task::spawn_local(async move {
+                        refused.try_set(check_pod(name, tier, Some(repository), Some(branch)).await.err());
+                    });
+                },
+                TYPING,
+            );
+            on_cleanup(move || {
+                if let Ok(timer) = timer {
+                    timer.clear();
+                }
+            });
+        }
+    });
+    let wrong =
+        move |field: &'static str| Signal::derive(move || refused.with(|error| error.as_ref().and_then(|error| error.of(field).map(str::to_owned))));
+    let wrong_name = Signal::derive(move || match PodName::parse(&name.read()) {
+        Err(error) => Some(error.to_string()),
+        Ok(_) => refused.with(|error| error.as_ref().and_then(|error| error.of("name").map(str::to_owned))),
+    });
+    let wrong_branch = wrong("branch");
+    let general = move || refused.with(|error| error.as_ref().filter(|error| error.fields.is_empty()).map(|error| error.message.clone()));
+    let machine = move || Tier::parse(&tier.read()).map(|tier| format!("{} CPU, {} GB, {} GB", tier.cores(), tier.memory_gb(), tier.disk_gb()));
+    let price = move || Tier::parse(&tier.read()).map(|tier| format!("${} ", tier.dollars()));
+    let source = move || match (repository.get(), branch.get()) {
+        (repository, _) if repository.is_empty() => "none, an empty pod".to_owned(),
+        (repository, branch) if branch.is_empty() => repository,
+        (repository, branch) => format!("{repository}, {branch}"),
+    };
+    let team_choice = (offer.teams.len() > 1).then(|| teams(offer.teams));
+    view! {
+        <ActionForm action=action attr:class="split" attr:novalidate=true>
+            <div class="new">
+                <p class="note bad" role="alert" hidden=move || general().is_none()>
+                    {general}
+                </p>
+                <RepositoryField repositories=offer.repositories repository error=wrong("repository") />
+                <div class="pair">
+                    <div class="field" hidden=move || repository.with(String::is_empty)>
+                        <label for="branch">"Branch"</label>
+                        {move || {
+                            let listed = branches.get();
+                            if listed.is_empty() {
+                                view! {
+                                    <input
+                                        type="text"
+                                        class="input"
+                                        id="branch"
+                                        name="branch"
+                                        autocomplete="off"
+                                        spellcheck="false"
+                                        autocapitalize="none"
+                                        placeholder="The default branch"
+                                        value=branch.get_untracked()
+                                        aria-invalid=move || wrong_branch.get().map(|_| "true")
+                                        aria-describedby="branch-err"
+                                        on:input=move |event| branch.set(event_target_value(&event))
+                                    />
+                                }
+                                    .into_any()
+                            } else {
+                                view! {
+                                    <select class="select" id="branch" name="branch" on:change=move |event| branch.set(event_target_value(&event))>
+                                        {listed
+                                            .into_iter()
+                                            .map(|one| {
+                                                let chosen = branch.with_untracked(|branch| *branch == one.name);
+                                                view! {
+                                                    <option value=one.name.clone() selected=chosen>
+                                                        {one.name.clone()}
+                                                    </option>
+                                                }
+                                            })
+                                            .collect_view()}
+                                    </select>
+                                }
+                                    .into_any()
+                            }
+                        }}
+                        <FieldError id="branch-err" message=wrong_branch />
+                    </div>
+                    <div class="field">
+                        <label for="name">"Name"</label>
+                        <input
+                            type="text"
+                            class="input mono"
+                            id="name"
+                            name="name"
+                            required
+                            autocomplete="off"
+                            spellcheck="false"
+                            autocapitalize="none"
+                            value=name.get_untracked()
+                            prop:value=move || name.get()
+                            aria-invalid=move || wrong_name.get().map(|_| "true")
+                            aria-describedby="name-hint name-err"
+                            on:input=move |event| name.set(event_target_value(&event))
+                        />
+                        <p class="hint swap" id="name-hint">
+                            "Lower-case letters and digits, up to 20"
+                        </p>
+                        <FieldError id="name-err" message=wrong_name />
+                    </div>
+                </div>
+                <TierField tier name="tier" />
+                {team_choice}
+                <p class="mid">
+                    "The disk lives on one host: what was not pushed is lost if that machine is. A repository that is not yours waits for your approval before anything of it runs."
+                </p>
+                <input type="hidden" name="key" value=key />
+            </div>
+            <aside aria-label="Summary">
+                <div class="sum">
+                    <h2>{move || name.get()}</h2>
+                    <dl class="facts">
+                        <div>
+                            <dt>"Repository"</dt>
+                            <dd>{source}</dd>
+                        </div>
+                        <div>
+                            <dt>"Machine"</dt>
+                            <dd>{machine}</dd>
+                        </div>
+                    </dl>
+                    <p class="price">{price} <small>"a month"</small></p>
+                    <button type="submit" class="btn primary large" aria-disabled=move || action.pending().get().then_some("true")>
+                        {move || if action.pending().get() { "Creating…".to_owned() } else { format!("Create pod {}", name.get()) }}
+                    </button>
+                    <p class="dim small">"You can stop or delete it at any time, also while it is being made."</p>
+                </div>
+            </aside>
+        </ActionForm>
+    }
+}
+
+fn teams(teams: Vec<Team>) -> impl IntoView {
+    view! {
+        <div class="field">
+            <label for="team">"Team"</label>
+            <select class="select" id="team" name="team_id">
+                {teams
+                    .into_iter()
+                    .map(|team| {
+                        view! {
+                            <option value=team.id.to_string() selected=team.personal>
+                                {team.name.clone()}
+                            </option>
+                        }
+                    })
+                    .collect_view()}
+            </select>
+        </div>
+    }
+}

@@ -1,0 +1,144 @@
+//! Server-sent events, with a connection that mends itself and says when it is lost.
+
+use super::clock::{Clock, now_millis};
+use super::icon::Shape;
+use super::status::Status;
+use super::time;
+use leptos::prelude::*;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use web_sys::{EventSource, MessageEvent};
+
+/// The page's connection to what is live. Times in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing on this page is live.
+    Idle,
+    Live,
+    Lost {
+        last_news: i64,
+    },
+}
+
+/// A loss is shown when it lasts: shorter ones mend unseen.
+const SHOWN_AFTER_MS: i64 = 3000;
+const RETRY: Duration = Duration::from_secs(2);
+
+struct Source {
+    source: EventSource,
+    _news: Closure<dyn FnMut(MessageEvent)>,
+    _open: Closure<dyn FnMut()>,
+    _error: Closure<dyn FnMut()>,
+}
+
+/// Follows the stream at `url` in the browser, until the caller's owner is gone. `url` is asked at every attempt, so that it
+/// can name what came last.
+pub fn listen(url: impl Fn() -> String + 'static, on_news: impl Fn(&str) + 'static) {
+    let link = expect_context::<RwSignal<Link>>();
+    let url = Rc::new(url);
+    let on_news = Rc::new(on_news);
+    let slot = StoredValue::new_local(None::<Source>);
+    on_cleanup(move || {
+        slot.try_update_value(|held| {
+            if let Some(held) = held.take() {
+                held.source.close();
+            }
+        });
+        link.set(Link::Idle);
+    });
+    connect(slot, link, url, on_news, Rc::new(Cell::new(now_millis())));
+}
+
+fn connect(
+    slot: StoredValue<Option<Source>, LocalStorage>,
+    link: RwSignal<Link>,
+    url: Rc<impl Fn() -> String + 'static>,
+    on_news: Rc<impl Fn(&str) + 'static>,
+    last_news: Rc<Cell<i64>>,
+) {
+    let Ok(source) = EventSource::new(&url()) else { return };
+    let news = {
+        let (on_news, last_news) = (on_news.clone(), last_news.clone());
+        Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            last_news.set(now_millis());
+            link.set(Link::Live);
+            if let Some(text) = event.data().as_string() {
+                on_news(&text);
+            }
+        })
+    };
+    let open = {
+        let last_news = last_news.clone();
+        Closure::<dyn FnMut()>::new(move || {
+            last_news.set(now_millis());
+            link.set(Link::Live);
+        })
+    };
+    let error = {
+        let source = source.clone();
+        Closure::<dyn FnMut()>::new(move || {
+            if link.get_untracked() == Link::Live {
+                last_news.set(now_millis());
+            }
+            link.set(Link::Lost { last_news: last_news.get() });
+            // The browser tries again by itself unless the answer was an error.
+            if source.ready_state() == EventSource::CLOSED {
+                let (url, on_news, last_news) = (url.clone(), on_news.clone(), last_news.clone());
+                set_timeout(
+                    move || {
+                        let gone = slot.try_with_value(|held| held.is_none()).unwrap_or(true);
+                        if !gone {
+                            connect(slot, link, url, on_news, last_news);
+                        }
+                    },
+                    RETRY,
+                );
+            }
+        })
+    };
+    source.set_onmessage(Some(news.as_ref().unchecked_ref()));
+    source.set_onopen(Some(open.as_ref().unchecked_ref()));
+    source.set_onerror(Some(error.as_ref().unchecked_ref()));
+    let held = Source { source, _news: news, _open: open, _error: error };
+    // The old closures must not be dropped while one of them runs: this is called from a timer.
+    slot.try_update_value(|slot| *slot = Some(held));
+}
+
+/// `Live`, or that it is not and since when.
+#[component]
+pub fn LiveMark() -> impl IntoView {
+    let link = expect_context::<RwSignal<Link>>();
+    let clock = Clock::here();
+    let lost = Memo::new(move |_| match link.get() {
+        Link::Lost { last_news } if clock.now() - last_news > SHOWN_AFTER_MS => Some(last_news),
+        _ => None,
+    });
+    view! {
+        <span class="live" role="status">
+            {move || match (link.get(), lost.get()) {
+                (Link::Idle, _) => ().into_any(),
+                (_, None) => view! { <Shape name="s-running" /> "Live" }.into_any(),
+                (_, Some(last_news)) => {
+                    view! {
+                        <Status kind="slow" shape="s-slow" word="Reconnecting" />
+                        {move || format!("last news {} ago", time::span((clock.now() - last_news) / 1000))}
+                    }
+                        .into_any()
+                }
+            }}
+        </span>
+    }
+}
+
+/// Why nothing can be changed now: the connection has been lost for longer than a moment.
+pub fn offline_reason() -> Signal<Option<&'static str>> {
+    let link = expect_context::<RwSignal<Link>>();
+    let clock = Clock::here();
+    Signal::derive(move || match link.get() {
+        Link::Lost { last_news } if clock.now() - last_news > SHOWN_AFTER_MS => Some("Not while the connection is lost"),
+        _ => None,
+    })
+}

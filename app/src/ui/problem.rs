@@ -1,0 +1,58 @@
+//! What a page shows when its data could not be had.
+
+use super::icon::Icon;
+use super::not_found::NotFound;
+use super::status::Status;
+use crate::error::{AppError, ErrorCode};
+use leptos::prelude::*;
+
+/// Sets the answer's status on the server; nothing in the browser.
+pub fn answer_with(code: u16) {
+    #[cfg(feature = "ssr")]
+    crate::server::set_status(code);
+    let _ = code;
+}
+
+/// In place of a page: not found, or what happened and a way to try again. Nothing for somebody who isn't
+/// signed in: the frame sends those on.
+#[component]
+pub fn Problem(error: AppError, #[prop(into)] what: String) -> impl IntoView {
+    match error.code {
+        ErrorCode::Unauthenticated => ().into_any(),
+        ErrorCode::NotFound => view! { <NotFound /> }.into_any(),
+        code => {
+            answer_with(code.status());
+            view! { <Failed message=error.message what /> }.into_any()
+        }
+    }
+}
+
+/// A part of a page that could not be loaded.
+#[component]
+pub fn Failed(#[prop(into)] message: String, #[prop(into)] what: String) -> impl IntoView {
+    view! {
+        <div class="note bad" role="alert">
+            <p>
+                <Status kind="failed" shape="s-failed" word=format!("{what} could not be loaded.") />
+                " "
+                {message}
+            </p>
+            <div class="acts">
+                <a class="btn small" href="" rel="external">
+                    <Icon name="again" />
+                    "Load again"
+                </a>
+            </div>
+        </div>
+    }
+}
+
+/// The message at a field, in the words that came back.
+#[component]
+pub fn FieldError(id: &'static str, #[prop(into)] message: Signal<Option<String>>) -> impl IntoView {
+    view! {
+        <p class="err" id=id aria-live="polite">
+            {move || message.get()}
+        </p>
+    }
+}

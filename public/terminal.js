@@ -1,0 +1,310 @@
+// <pinacle-terminal data-pod="ID" data-kind="terminal" data-name="main">: a named terminal of a pod, or with
+// data-kind="process" the log of one of its processes. Wire: binary frames are the terminal's bytes both ways.
+// From the server: {"ack": N} input bytes of this client that reached the pod (null: unknown), {"exit": {code}},
+// {"closed": {reason}}. To it: {"resize": {cols, rows}}, and {"ack_out": N} output bytes drawn on this connection.
+
+const INPUT_LIMIT = 64 * 1024; // bytes kept while the connection is lost
+const ACK_EVERY = 128 * 1024; // bytes drawn between two acknowledgements
+const RETRY_MS = [250, 500, 1000, 2000, 5000];
+const SCROLLBACK = 10_000; // lines
+const ADDONS = ['addon-fit', 'addon-unicode11', 'addon-web-links'];
+
+let loaded;
+const load = () =>
+  (loaded ??= (async () => {
+    await import('/vendor/xterm.js');
+    await Promise.all(ADDONS.map((name) => import(`/vendor/${name}.js`)));
+  })());
+
+// What was typed and may not have reached the pod. `base` is the number of bytes before the first one kept.
+class Outbox {
+  constructor() {
+    this.kept = new Uint8Array(0);
+    this.base = 0;
+    this.sent = 0;
+  }
+
+  // False when it is full: then nothing of it is taken, rather than half a line.
+  add(bytes) {
+    if (this.kept.length + bytes.length > INPUT_LIMIT) return false;
+    const all = new Uint8Array(this.kept.length + bytes.length);
+    all.set(this.kept);
+    all.set(bytes, this.kept.length);
+    this.kept = all;
+    return true;
+  }
+
+  acknowledge(total) {
+    const reached = Math.min(Math.max(total - this.base, 0), this.kept.length);
+    this.kept = this.kept.subarray(reached);
+    this.base += reached;
+    this.sent = Math.max(this.sent, this.base);
+  }
+
+  // Before anything is sent on a new connection. Unknown: what was sent once is not sent again, and counting begins anew.
+  resume(total) {
+    if (total === null) {
+      this.kept = this.kept.subarray(this.sent - this.base);
+      this.base = 0;
+    } else {
+      this.acknowledge(total);
+    }
+    this.sent = this.base;
+  }
+
+  take() {
+    const bytes = this.kept.subarray(this.sent - this.base);
+    this.sent += bytes.length;
+    return bytes;
+  }
+}
+
+class PinacleTerminal extends HTMLElement {
+  connectedCallback() {
+    if (this.gone !== undefined) return;
+    this.gone = false;
+    this.tries = 0;
+    this.outbox = new Outbox();
+    this.client = crypto.randomUUID();
+    this.log = this.dataset.kind === 'process';
+    this.tabIndex = -1;
+    this.screen = document.createElement('div');
+    this.screen.className = 'screen';
+    this.foot = document.createElement('footer');
+    this.replaceChildren(this.screen, this.foot);
+    this.show('Loading…');
+    this.open().catch((error) => {
+      console.warn('terminal:', error);
+      this.show('The terminal could not be loaded. Reload the page to try again.', 'slow');
+    });
+  }
+
+  disconnectedCallback() {
+    this.gone = true;
+    clearTimeout(this.retry);
+    this.resizing?.disconnect();
+    this.socket?.close();
+    this.term?.dispose();
+  }
+
+  focus() {
+    if (this.term) this.term.focus();
+    else this.wantsFocus = true;
+  }
+
+  async open() {
+    await load();
+    if (this.gone) return;
+    const style = getComputedStyle(this);
+    const color = (name) => style.getPropertyValue(`--term${name}`).trim();
+    const term = new globalThis.Terminal({
+      allowProposedApi: true,
+      convertEol: this.log,
+      cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
+      disableStdin: this.log,
+      fontFamily: style.fontFamily,
+      fontSize: 13,
+      lineHeight: 1.3,
+      scrollback: SCROLLBACK,
+      theme: {
+        background: this.paint('--term'),
+        foreground: color('-text'),
+        cursor: color('-text'),
+        selectionBackground: '#3d5f9c',
+        red: color('-red'),
+        green: color('-green'),
+        yellow: color('-yellow'),
+        blue: color('-blue'),
+        brightBlack: color('-dim'),
+      },
+    });
+    this.term = term;
+    this.fit = new globalThis.FitAddon.FitAddon();
+    term.loadAddon(this.fit);
+    term.loadAddon(new globalThis.Unicode11Addon.Unicode11Addon());
+    term.unicode.activeVersion = '11';
+    term.loadAddon(new globalThis.WebLinksAddon.WebLinksAddon());
+    term.open(this.screen);
+    this.fit.fit();
+    term.textarea?.setAttribute('aria-label', this.getAttribute('aria-label') ?? 'Terminal');
+    const encoder = new TextEncoder();
+    term.onData((text) => this.type(encoder.encode(text)));
+    term.onBinary((text) => this.type(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+    term.onResize(({ cols, rows }) => this.tell({ resize: { cols, rows } }));
+    term.attachCustomKeyEventHandler((event) => this.key(event));
+    this.resizing = new ResizeObserver(() => this.fit.fit());
+    this.resizing.observe(this.screen);
+    if (this.wantsFocus) term.focus();
+    this.connect();
+  }
+
+  // A sheet's colour may be light-dark(): what it comes out as.
+  paint(name) {
+    const probe = document.createElement('i');
+    probe.style.color = `var(${name})`;
+    this.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  }
+
+  // False keeps the key from the shell.
+  key(event) {
+    if (event.type !== 'keydown') return true;
+    if (event.key === 'Escape' && event.shiftKey) {
+      this.term.blur();
+      this.closest('.term')?.querySelector('[role=tab][aria-selected=true]')?.focus();
+      return false;
+    }
+    if (event.metaKey && event.key.toLowerCase() === 'k') return false;
+    if (event.ctrlKey && event.shiftKey && event.key.toLowerCase() === 'c') {
+      event.preventDefault();
+      navigator.clipboard?.writeText(this.term.getSelection());
+      return false;
+    }
+    // The browser pastes by itself.
+    if (event.ctrlKey && event.shiftKey && event.key.toLowerCase() === 'v') return false;
+    return true;
+  }
+
+  address() {
+    const { pod, name } = this.dataset;
+    const base = `${location.origin.replace(/^http/, 'ws')}/live/pods/${pod}`;
+    if (this.log) return `${base}/logs/${encodeURIComponent(name)}`;
+    const { cols, rows } = this.term;
+    return `${base}/terminals/${encodeURIComponent(name)}?cols=${cols}&rows=${rows}&client=${this.client}`;
+  }
+
+  connect() {
+    if (this.gone) return;
+    const socket = new WebSocket(this.address());
+    socket.binaryType = 'arraybuffer';
+    this.socket = socket;
+    this.ready = false; // input waits for the first acknowledgement
+    this.drawn = 0;
+    this.told = 0;
+    socket.onopen = () => {
+      if (this.socket !== socket) return;
+      this.tries = 0;
+      // The server sends the screen, or the log, again.
+      this.term.reset();
+      this.show('Connected', 'running');
+    };
+    socket.onmessage = ({ data }) => {
+      if (this.socket !== socket) return;
+      if (typeof data === 'string') this.heard(JSON.parse(data));
+      else this.draw(socket, new Uint8Array(data));
+    };
+    socket.onclose = () => {
+      if (this.socket !== socket || this.gone) return;
+      this.ready = false;
+      if (this.ended) return;
+      const wait = RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)];
+      if (this.tries > 1) this.show(this.log ? 'Reconnecting' : 'Reconnecting. What you type is kept', 'slow');
+      this.retry = setTimeout(() => this.connect(), wait);
+    };
+  }
+
+  draw(socket, bytes) {
+    this.term.write(bytes, () => {
+      if (this.socket !== socket) return;
+      this.drawn += bytes.length;
+      if (this.drawn - this.told >= ACK_EVERY) {
+        this.told = this.drawn;
+        this.tell({ ack_out: this.drawn });
+      }
+    });
+  }
+
+  heard(news) {
+    if ('ack' in news) {
+      if (this.ready) {
+        this.outbox.acknowledge(news.ack ?? 0);
+        if (this.typedAt) {
+          this.latency = Math.max(1, Math.round(performance.now() - this.typedAt));
+          this.typedAt = 0;
+          this.show('Connected', 'running');
+        }
+      } else {
+        this.outbox.resume(news.ack);
+        this.ready = true;
+        this.tell({ resize: { cols: this.term.cols, rows: this.term.rows } });
+        this.flush();
+      }
+    } else if (news.exit) {
+      this.ended = true;
+      const code = news.exit.code;
+      this.show(`The shell ended${code === null || code === undefined ? '' : ` with code ${code}`}.`, 'stopped', 'Begin anew');
+    } else if (news.closed) {
+      this.show(`Closed: ${news.closed.reason}`, 'slow');
+    }
+  }
+
+  type(bytes) {
+    if (this.log || this.ended) return;
+    if (!this.outbox.add(bytes)) {
+      this.show('Reconnecting. No more can be typed until then', 'slow');
+      return;
+    }
+    this.flush();
+  }
+
+  flush() {
+    if (!this.ready || this.socket.readyState !== WebSocket.OPEN) return;
+    const bytes = this.outbox.take();
+    if (bytes.length === 0) return;
+    this.typedAt ||= performance.now();
+    this.socket.send(bytes);
+  }
+
+  tell(message) {
+    if (this.socket?.readyState === WebSocket.OPEN && !this.log) this.socket.send(JSON.stringify(message));
+  }
+
+  show(words, shape, offer) {
+    const part = (tag, text, className) => {
+      const element = document.createElement(tag);
+      element.textContent = text;
+      if (className) element.className = className;
+      return element;
+    };
+    const parts = [];
+    if (this.term) parts.push(part('span', `${this.term.cols} × ${this.term.rows}`));
+    if (this.term && !this.log) {
+      const leave = part('span', '');
+      leave.append(part('kbd', 'Shift'), ' ', part('kbd', 'Esc'), ' leaves the terminal');
+      parts.push(part('span', 'UTF-8'), leave);
+    }
+    const live = part('span', '', 'live');
+    live.setAttribute('role', 'status');
+    if (shape) {
+      const mark = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+      mark.setAttribute('width', '12');
+      mark.setAttribute('height', '12');
+      mark.setAttribute('aria-hidden', 'true');
+      const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+      use.setAttribute('href', `/icons.svg#s-${shape}`);
+      mark.append(use);
+      live.append(mark);
+    }
+    live.append(words, this.latency && words === 'Connected' ? `, ${this.latency} ms` : '');
+    if (offer) {
+      const button = part('button', offer, 'btn small');
+      button.type = 'button';
+      button.onclick = () => {
+        this.ended = false;
+        this.tries = 0;
+        this.outbox = new Outbox();
+        this.client = crypto.randomUUID();
+        this.socket?.close();
+        this.connect();
+        this.focus();
+      };
+      live.append(button);
+    }
+    parts.push(live);
+    this.foot.replaceChildren(...parts);
+  }
+}
+
+customElements.define('pinacle-terminal', PinacleTerminal);

@@ -1,0 +1,143 @@
+//! What a caller may ask of its account: its own things only, so that there is little to authorize beyond the scope.
+
+use super::{TokenKeys, github_token, quota, store, tokens};
+use crate::{
+    control::ControlPlane,
+    db,
+    news::{self, Change},
+};
+use async_trait::async_trait;
+use pinacle_app::{
+    AppError, AppResult,
+    account::{ApiToken, BrowserSession, Me, NewToken, NewTokenMade, Quota},
+    backend::{Account, Caller, Door, Scope},
+    ids::{SessionId, TokenId},
+    pods::{Branch, Page, Repository, RepositoryAddress},
+};
+use secrecy::SecretString;
+
+const DEFAULT_LIMIT: u32 = 50;
+const MOST_LIMIT: u32 = 100;
+/// Signed-in browsers that are listed.
+const MOST_SESSIONS: i64 = 200;
+const MOST_SEARCH: usize = 100;
+
+#[async_trait]
+impl Account for ControlPlane {
+    async fn me(&self, caller: &Caller) -> AppResult<Me> {
+        store::me(&self.db, caller.user).await.map_err(db::fault)?.ok_or_else(AppError::unauthenticated)
+    }
+
+    async fn quota(&self, caller: &Caller) -> AppResult<Quota> {
+        let mut connection = self.db.acquire().await.map_err(db::fault)?;
+        quota::of(&mut connection, self.config.quota, caller.user).await.map_err(db::fault)
+    }
+
+    async fn tokens(&self, caller: &Caller, cursor: Option<String>, limit: Option<u32>) -> AppResult<Page<ApiToken>> {
+        let limit = page_limit(limit)?;
+        let before = cursor.map(|cursor| cursor.parse::<TokenId>().map_err(|_| bad_cursor())).transpose()?;
+        let mut items = store::tokens(&self.db, caller.user, before, i64::from(limit) + 1).await.map_err(db::fault)?;
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next_cursor = items.last().filter(|_| more).map(|last| last.id.to_string());
+        Ok(Page { items, next_cursor })
+    }
+
+    async fn create_token(&self, caller: &Caller, new: NewToken) -> AppResult<NewTokenMade> {
+        may_change(caller)?;
+        tokens::create(&self.db, &TokenKeys::new(&self.sealer), caller.user, &new).await
+    }
+
+    async fn revoke_token(&self, caller: &Caller, id: TokenId) -> AppResult<()> {
+        may_change(caller)?;
+        let revoked = store::revoke_token(&self.db, caller.user, id).await.map_err(db::fault)?;
+        if revoked { Ok(()) } else { Err(AppError::not_found()) }
+    }
+
+    async fn sessions(&self, caller: &Caller) -> AppResult<Vec<BrowserSession>> {
+        let current = match caller.door {
+            Door::Session(id) => Some(id),
+            Door::Token(_) => None,
+        };
+        store::sessions(&self.db, caller.user, current, MOST_SESSIONS).await.map_err(db::fault)
+    }
+
+    async fn end_session(&self, caller: &Caller, id: SessionId) -> AppResult<()> {
+        may_change(caller)?;
+        let mut transaction = self.db.begin().await.map_err(db::fault)?;
+        if !store::end_session(&mut transaction, caller.user, id).await.map_err(db::fault)? {
+            return Err(AppError::not_found());
+        }
+        news::notify(&mut transaction, Change::SessionEnded(id)).await.map_err(db::fault)?;
+        transaction.commit().await.map_err(db::fault)
+    }
+
+    async fn end_all_sessions(&self, caller: &Caller) -> AppResult<()> {
+        may_change(caller)?;
+        let mut transaction = self.db.begin().await.map_err(db::fault)?;
+        store::end_sessions(&mut transaction, caller.user).await.map_err(db::fault)?;
+        news::notify(&mut transaction, Change::SessionsEnded(caller.user)).await.map_err(db::fault)?;
+        transaction.commit().await.map_err(db::fault)
+    }
+
+    async fn repositories(&self, caller: &Caller, search: Option<String>, cursor: Option<String>) -> AppResult<Page<Repository>> {
+        if search.as_ref().is_some_and(|search| search.len() > MOST_SEARCH) {
+            return Err(AppError::field("search", format!("At most {MOST_SEARCH} characters.")));
+        }
+        let page = match cursor {
+            None => 1,
+            Some(cursor) => cursor.parse().ok().filter(|page| (2..=MOST_LIMIT).contains(page)).ok_or_else(bad_cursor)?,
+        };
+        let token = self.token_of(caller).await?;
+        let found = self.github.repositories(&token, search.as_deref(), page).await?;
+        Ok(Page { items: found.items, next_cursor: found.next_page.map(|page| page.to_string()) })
+    }
+
+    async fn branches(&self, caller: &Caller, owner: &str, name: &str) -> AppResult<Vec<Branch>> {
+        let address = RepositoryAddress::parse(&format!("{owner}/{name}"));
+        let Ok(RepositoryAddress::GitHub { owner, name }) = address else { return Err(AppError::not_found()) };
+        let token = self.token_of(caller).await?;
+        Ok(self.github.branches(Some(&token), &owner, &name).await?)
+    }
+}
+
+impl ControlPlane {
+    async fn token_of(&self, caller: &Caller) -> AppResult<SecretString> {
+        github_token(self, caller.user)
+            .await?
+            .ok_or_else(|| AppError::forbidden("We hold no GitHub token of yours. Sign out and sign in again to give one."))
+    }
+}
+
+/// Refuses a read-only token.
+pub fn may_change(caller: &Caller) -> AppResult<()> {
+    match caller.scope {
+        Scope::Write => Ok(()),
+        Scope::Read => Err(AppError::forbidden("This API token may only read.")),
+    }
+}
+
+fn bad_cursor() -> AppError {
+    AppError::field("cursor", "Hand in the next_cursor of the page before, or none.")
+}
+
+fn page_limit(limit: Option<u32>) -> AppResult<u32> {
+    match limit.unwrap_or(DEFAULT_LIMIT) {
+        limit if (1..=MOST_LIMIT).contains(&limit) => Ok(limit),
+        _ => Err(AppError::field("limit", format!("From 1 to {MOST_LIMIT}."))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_between_one_and_a_hundred_items() {
+        assert_eq!(page_limit(None), Ok(50));
+        assert_eq!(page_limit(Some(100)), Ok(100));
+        for limit in [0, 101, u32::MAX] {
+            assert!(page_limit(Some(limit)).unwrap_err().of("limit").is_some());
+        }
+    }
+}

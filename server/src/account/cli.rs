@@ -1,0 +1,55 @@
+//! What `pinacle-server token` and `pinacle-server operator` do: on the database alone, beside a running server.
+
+use super::{store, tokens};
+use crate::{
+    account::TokenKeys,
+    config::Config,
+    crypto::{KeyFileError, Sealer},
+    db::{self, Db},
+};
+use pinacle_app::{
+    AppError,
+    account::{NewToken, TokenScope},
+    ids::UserId,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("the database can't be used: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    #[error("nobody of that login has signed in yet: {0}")]
+    NoSuchLogin(String),
+    #[error("the scope is read or write, not {0}")]
+    Scope(String),
+    #[error(transparent)]
+    Refused(#[from] AppError),
+}
+
+/// A new API token of a user who has signed in before.
+pub async fn create_token(config: &Config, login: &str, scope: &str, expires_days: u32, name: &str) -> Result<SecretString, CliError> {
+    let scope = match scope {
+        "read" => TokenScope::Read,
+        "write" => TokenScope::Write,
+        other => return Err(CliError::Scope(other.to_owned())),
+    };
+    let keys = TokenKeys::new(&Sealer::from_file(&config.master_key_file)?);
+    let (db, user) = user_of(config, login).await?;
+    let made = tokens::create(&db, &keys, user, &NewToken { name: name.to_owned(), scope, expires_days }).await?;
+    Ok(SecretString::from(made.token))
+}
+
+/// Makes a user an operator, or takes that back.
+pub async fn set_operator(config: &Config, login: &str, operator: bool) -> Result<(), CliError> {
+    let (db, user) = user_of(config, login).await?;
+    let mut connection = db.acquire().await?;
+    Ok(store::set_operator(&mut connection, user, operator).await?)
+}
+
+async fn user_of(config: &Config, login: &str) -> Result<(Db, UserId), CliError> {
+    let db = db::connect(config.database_url.expose_secret(), 1).await?;
+    let user = store::user_of_login(&db, login).await?.ok_or_else(|| CliError::NoSuchLogin(login.to_owned()))?;
+    Ok((db, user))
+}

@@ -1,0 +1,159 @@
+//! Signing in: who may come in, and what becomes of an account that does.
+//!
+//! Accounts are known by GitHub's number. A renamed one stays itself and keeps its handle; whoever takes the name
+//! that it has left is somebody else, gets another handle and inherits nothing.
+
+use super::{
+    store::{self, Profile},
+    token_row,
+};
+use crate::{
+    config::{Config, SignIn},
+    control::ControlPlane,
+    github::{Email, GitHubError, User},
+};
+use pinacle_app::ids::{TeamId, UserId};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+const MOST_NAME: usize = 100;
+const MOST_HANDLE: usize = 39;
+/// Accounts whose names make the same handle; the next one is asked to try again.
+const MOST_ALIKE: u32 = 1000;
+
+/// Why somebody was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the account is not invited")]
+    NotInvited,
+    #[error("the account has no verified e-mail address")]
+    NoVerifiedEmail,
+    #[error(transparent)]
+    GitHub(#[from] GitHubError),
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("no handle was free for {0}")]
+    NoHandle(String),
+}
+
+/// Lets the holder of this token in, and keeps the token sealed.
+pub async fn sign_in(control: &ControlPlane, token: &SecretString) -> Result<UserId, Refusal> {
+    let user = control.github.user(token).await?;
+    let email = verified_email(control.github.emails(token).await?).ok_or(Refusal::NoVerifiedEmail)?;
+    let is_member = match &control.config.sign_in {
+        SignIn::Orgs(organisations) => is_member_of_one(control, token, organisations).await?,
+        SignIn::Invited | SignIn::Anyone => false,
+    };
+    let mut transaction = control.db.begin().await?;
+    store::lock_account(&mut transaction, user.id).await?;
+    let known = store::user_of_github(&mut transaction, user.id).await?;
+    let is_operator_login = is_operator_login(&control.config, &user.login);
+    let may_operate = is_operator_login && !store::operator_login_is_anothers(&mut transaction, &user.login, user.id).await?;
+    let comes_in = match control.config.sign_in {
+        SignIn::Anyone => true,
+        SignIn::Invited => known.is_some() || may_operate,
+        SignIn::Orgs(_) => is_member || may_operate,
+    };
+    if !comes_in {
+        return Err(Refusal::NotInvited);
+    }
+    let name = shown_name(&user);
+    let profile = Profile { github_id: user.id, login: &user.login, name: &name, email: &email };
+    let id = match known {
+        Some(id) => id,
+        None => create(&mut transaction, &profile).await?,
+    };
+    let sealed = control.sealer.seal(&token_row(id), token.expose_secret().as_bytes());
+    store::update_user(&mut transaction, id, &profile, &sealed).await?;
+    // Once: an operator whose right was taken back does not get it again by signing in.
+    if may_operate && store::claim_operator_login(&mut transaction, &user.login, id).await? {
+        store::set_operator(&mut transaction, id, true).await?;
+    }
+    transaction.commit().await?;
+    Ok(id)
+}
+
+async fn create(db: &mut PgConnection, profile: &Profile<'_>) -> Result<UserId, Refusal> {
+    let id = UserId(Uuid::now_v7());
+    for number in 1..=MOST_ALIKE {
+        if store::insert_user(db, id, profile, &handle(profile.login, number)).await? {
+            store::insert_personal_team(db, TeamId(Uuid::now_v7()), id, "Personal").await?;
+            return Ok(id);
+        }
+    }
+    Err(Refusal::NoHandle(profile.login.to_owned()))
+}
+
+async fn is_member_of_one(control: &ControlPlane, token: &SecretString, organisations: &[String]) -> Result<bool, GitHubError> {
+    for organisation in organisations {
+        if control.github.is_member(token, organisation).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_operator_login(config: &Config, login: &str) -> bool {
+    config.operators.iter().any(|operator| operator.trim().eq_ignore_ascii_case(login))
+}
+
+/// The primary address if it is verified, else any that is.
+fn verified_email(emails: Vec<Email>) -> Option<String> {
+    let mut verified: Vec<Email> = emails.into_iter().filter(|email| email.verified).collect();
+    verified.sort_by_key(|email| !email.primary);
+    verified.into_iter().next().map(|email| email.email)
+}
+
+/// The name without what would change how a line reads; the login where there is none.
+fn shown_name(user: &User) -> String {
+    let name = user.name.as_deref().unwrap_or_default();
+    let name: String = name.chars().filter(|c| !c.is_control() && !is_direction_mark(*c)).take(MOST_NAME).collect();
+    let name = name.trim();
+    if name.is_empty() { user.login.clone() } else { name.to_owned() }
+}
+
+/// Marks that turn the order of letters (Unicode's bidirectional controls).
+fn is_direction_mark(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The handle for a login: lower-case letters, digits and inner hyphens; a number at its end when others came before.
+fn handle(login: &str, number: u32) -> String {
+    let clean: String = login.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let clean = clean.trim_matches('-');
+    let clean = if clean.is_empty() { "user" } else { clean };
+    let end = if number == 1 { String::new() } else { format!("-{number}") };
+    let stem: String = clean.chars().take(MOST_HANDLE - end.len()).collect();
+    format!("{}{end}", stem.trim_end_matches('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_made_of_the_login() {
+        assert_eq!(handle("Two-Part-Name", 1), "two-part-name");
+        assert_eq!(handle("octo_corp", 2), "octo-corp-2");
+        assert_eq!(handle(&"a".repeat(39), 12), format!("{}-12", "a".repeat(36)));
+        assert_eq!(handle("_", 1), "user");
+        assert_eq!(handle(&format!("{}-b", "a".repeat(36)), 3), format!("{}-3", "a".repeat(36)));
+    }
+
+    #[test]
+    fn only_a_verified_address_counts_and_the_primary_one_first() {
+        let email = |email: &str, primary, verified| Email { email: email.to_owned(), primary, verified };
+        assert_eq!(verified_email(vec![email("a@x", true, false)]), None);
+        assert_eq!(verified_email(vec![email("a@x", false, true), email("b@x", true, true)]), Some("b@x".to_owned()));
+        assert_eq!(verified_email(vec![email("a@x", true, false), email("b@x", false, true)]), Some("b@x".to_owned()));
+    }
+
+    #[test]
+    fn a_name_can_not_turn_the_order_of_letters() {
+        let user = |name: Option<&str>| User { id: 1, login: "owner".to_owned(), name: name.map(str::to_owned) };
+        assert_eq!(shown_name(&user(Some(" Olive\u{202e}\nOwner "))), "OliveOwner");
+        assert_eq!(shown_name(&user(Some("\u{202e}"))), "owner");
+        assert_eq!(shown_name(&user(None)), "owner");
+    }
+}

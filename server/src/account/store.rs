@@ -1,0 +1,341 @@
+//! The SQL of accounts: users, handles, API tokens, signed-in browsers, and what a user's pods add up to.
+
+use super::GitIdentity;
+use crate::db::Db;
+use pinacle_app::{
+    account::{ApiToken, BrowserSession, Me, TokenScope},
+    ids::{SessionId, TeamId, TokenId, UserId},
+    pods::Tier,
+};
+use sqlx::{PgConnection, Row, postgres::PgRow};
+use time::OffsetDateTime;
+
+/// What GitHub says of an account at sign-in.
+pub struct Profile<'a> {
+    pub github_id: i64,
+    pub login: &'a str,
+    pub name: &'a str,
+    pub email: &'a str,
+}
+
+/// One sign-in of an account at a time.
+pub async fn lock_account(db: &mut PgConnection, github_id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('users.github_id', $1))").bind(github_id).execute(db).await.map(|_| ())
+}
+
+pub async fn user_of_github(db: &mut PgConnection, github_id: i64) -> Result<Option<UserId>, sqlx::Error> {
+    sqlx::query_scalar("SELECT id FROM users WHERE github_id = $1").bind(github_id).fetch_optional(db).await.map(|id| id.map(UserId))
+}
+
+/// False when the handle is somebody's, or was.
+pub async fn insert_user(db: &mut PgConnection, id: UserId, profile: &Profile<'_>, handle: &str) -> Result<bool, sqlx::Error> {
+    let made = sqlx::query(
+        "INSERT INTO users (id, github_id, login, handle, name, email)
+         SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM handles WHERE handle = $4)
+         ON CONFLICT (handle) DO NOTHING",
+    )
+    .bind(id.0)
+    .bind(profile.github_id)
+    .bind(profile.login)
+    .bind(handle)
+    .bind(profile.name)
+    .bind(profile.email)
+    .execute(&mut *db)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("INSERT INTO handles (handle, user_id) VALUES ($1, $2)").bind(handle).bind(id.0).execute(db).await?;
+    Ok(true)
+}
+
+pub async fn insert_personal_team(db: &mut PgConnection, team: TeamId, user: UserId, name: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO teams (id, name, personal_of) VALUES ($1, $2, $3)").bind(team.0).bind(name).bind(user.0).execute(&mut *db).await?;
+    sqlx::query("INSERT INTO team_members (team_id, user_id, role) VALUES ($1, $2, 'owner')").bind(team.0).bind(user.0).execute(db).await?;
+    Ok(())
+}
+
+pub async fn update_user(db: &mut PgConnection, id: UserId, profile: &Profile<'_>, sealed_token: &[u8]) -> Result<(), sqlx::Error> {
+    // Whoever else we know by this login has been renamed since: logins are unique at GitHub.
+    sqlx::query("UPDATE users SET login = login || '~' || github_id WHERE lower(login) = lower($1) AND id <> $2")
+        .bind(profile.login)
+        .bind(id.0)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("UPDATE users SET login = $2, name = $3, email = $4, github_token = $5 WHERE id = $1")
+        .bind(id.0)
+        .bind(profile.login)
+        .bind(profile.name)
+        .bind(profile.email)
+        .bind(sealed_token)
+        .execute(db)
+        .await
+        .map(|_| ())
+}
+
+/// True when this account is the first one that comes with a login of PINACLE_OPERATORS.
+pub async fn claim_operator_login(db: &mut PgConnection, login: &str, user: UserId) -> Result<bool, sqlx::Error> {
+    let made = sqlx::query("INSERT INTO operator_logins (login, user_id) VALUES (lower($1), $2) ON CONFLICT DO NOTHING")
+        .bind(login)
+        .bind(user.0)
+        .execute(db)
+        .await?;
+    Ok(made.rows_affected() == 1)
+}
+
+/// Whether another account has come with this login of PINACLE_OPERATORS before.
+pub async fn operator_login_is_anothers(db: &mut PgConnection, login: &str, github_id: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM operator_logins o JOIN users u ON u.id = o.user_id WHERE o.login = lower($1) AND u.github_id <> $2)",
+    )
+    .bind(login)
+    .bind(github_id)
+    .fetch_one(db)
+    .await
+}
+
+pub async fn set_operator(db: &mut PgConnection, user: UserId, operator: bool) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE users SET operator = $2 WHERE id = $1").bind(user.0).bind(operator).execute(db).await.map(|_| ())
+}
+
+pub async fn user_of_login(db: &Db, login: &str) -> Result<Option<UserId>, sqlx::Error> {
+    sqlx::query_scalar("SELECT id FROM users WHERE lower(login) = lower($1)").bind(login).fetch_optional(db).await.map(|id| id.map(UserId))
+}
+
+pub async fn me(db: &Db, user: UserId) -> Result<Option<Me>, sqlx::Error> {
+    let row =
+        sqlx::query("SELECT u.login, u.handle, u.name, u.operator, t.id AS team FROM users u JOIN teams t ON t.personal_of = u.id WHERE u.id = $1")
+            .bind(user.0)
+            .fetch_optional(db)
+            .await?;
+    row.map(|row| {
+        Ok(Me {
+            id: user,
+            login: row.try_get("login")?,
+            handle: row.try_get("handle")?,
+            name: row.try_get("name")?,
+            operator: row.try_get("operator")?,
+            personal_team: TeamId(row.try_get("team")?),
+        })
+    })
+    .transpose()
+}
+
+pub async fn git_identity(db: &Db, user: UserId) -> Result<Option<GitIdentity>, sqlx::Error> {
+    let row = sqlx::query("SELECT name, email, github_id, login, handle FROM users WHERE id = $1").bind(user.0).fetch_optional(db).await?;
+    row.map(|row| {
+        Ok(GitIdentity {
+            name: row.try_get("name")?,
+            email: row.try_get("email")?,
+            github_id: row.try_get("github_id")?,
+            login: row.try_get("login")?,
+            handle: row.try_get("handle")?,
+        })
+    })
+    .transpose()
+}
+
+pub async fn sealed_github_token(db: &Db, user: UserId) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar::<_, Option<Vec<u8>>>("SELECT github_token FROM users WHERE id = $1")
+        .bind(user.0)
+        .fetch_optional(db)
+        .await
+        .map(Option::flatten)
+}
+
+// API tokens
+
+pub async fn insert_token(
+    db: &mut PgConnection,
+    id: TokenId,
+    user: UserId,
+    name: &str,
+    scope: TokenScope,
+    expires_at: OffsetDateTime,
+) -> Result<ApiToken, sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO api_tokens (id, user_id, name, scope, expires_at) VALUES ($1, $2, $3, $4, $5)
+         RETURNING id, name, scope, created_at, expires_at, last_used_at",
+    )
+    .bind(id.0)
+    .bind(user.0)
+    .bind(name)
+    .bind(scope_text(scope))
+    .bind(expires_at)
+    .fetch_one(db)
+    .await
+    .and_then(|row| token_of(&row))
+}
+
+/// Serializes what one user does with its tokens, so that a count still holds when it is acted on.
+pub async fn lock_user(db: &mut PgConnection, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT 1 FROM users WHERE id = $1 FOR UPDATE").bind(user.0).execute(db).await.map(|_| ())
+}
+
+pub async fn count_tokens(db: &mut PgConnection, user: UserId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM api_tokens WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now()")
+        .bind(user.0)
+        .fetch_one(db)
+        .await
+}
+
+/// Those that are good, newest first; ids are UUIDv7, so they order by time.
+pub async fn tokens(db: &Db, user: UserId, before: Option<TokenId>, limit: i64) -> Result<Vec<ApiToken>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT id, name, scope, created_at, expires_at, last_used_at FROM api_tokens
+         WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now() AND ($2::uuid IS NULL OR id < $2)
+         ORDER BY id DESC LIMIT $3",
+    )
+    .bind(user.0)
+    .bind(before.map(|id| id.0))
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(token_of).collect()
+}
+
+/// False when the user has no such token that is good.
+pub async fn revoke_token(db: &Db, user: UserId, id: TokenId) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("UPDATE api_tokens SET revoked_at = now() WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now()")
+        .bind(id.0)
+        .bind(user.0)
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A token that is good, as a request needs it.
+pub struct GoodToken {
+    pub scope: TokenScope,
+    pub operator: bool,
+    /// Not noted as used within the last minute.
+    pub is_stale: bool,
+}
+
+pub async fn good_token(db: &Db, id: TokenId, user: UserId) -> Result<Option<GoodToken>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT t.scope, u.operator, coalesce(t.last_used_at < now() - interval '1 minute', true) AS stale
+         FROM api_tokens t JOIN users u ON u.id = t.user_id
+         WHERE t.id = $1 AND t.user_id = $2 AND t.revoked_at IS NULL AND t.expires_at > now()",
+    )
+    .bind(id.0)
+    .bind(user.0)
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Ok(GoodToken { scope: scope_of(&row)?, operator: row.try_get("operator")?, is_stale: row.try_get("stale")? })).transpose()
+}
+
+pub async fn token_was_used(db: &Db, id: TokenId) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE api_tokens SET last_used_at = now() WHERE id = $1 AND coalesce(last_used_at < now() - interval '1 minute', true)")
+        .bind(id.0)
+        .execute(db)
+        .await
+        .map(|_| ())
+}
+
+pub async fn token_holds(db: &Db, id: TokenId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM api_tokens WHERE id = $1 AND revoked_at IS NULL AND expires_at > now())")
+        .bind(id.0)
+        .fetch_one(db)
+        .await
+}
+
+fn token_of(row: &PgRow) -> Result<ApiToken, sqlx::Error> {
+    Ok(ApiToken {
+        id: TokenId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        scope: scope_of(row)?,
+        created_at: row.try_get("created_at")?,
+        expires_at: row.try_get("expires_at")?,
+        last_used_at: row.try_get("last_used_at")?,
+    })
+}
+
+fn scope_text(scope: TokenScope) -> &'static str {
+    match scope {
+        TokenScope::Read => "read",
+        TokenScope::Write => "write",
+    }
+}
+
+fn scope_of(row: &PgRow) -> Result<TokenScope, sqlx::Error> {
+    match row.try_get("scope")? {
+        "read" => Ok(TokenScope::Read),
+        "write" => Ok(TokenScope::Write),
+        other => Err(sqlx::Error::Decode(format!("a token of scope {other}").into())),
+    }
+}
+
+// Signed-in browsers
+
+pub async fn sessions(db: &Db, user: UserId, current: Option<SessionId>, limit: i64) -> Result<Vec<BrowserSession>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT id, agent, address, created_at, seen_at, least(idle_expires_at, expires_at) AS ends_at FROM sessions
+         WHERE user_id = $1 AND idle_expires_at > now() AND expires_at > now() ORDER BY seen_at DESC LIMIT $2",
+    )
+    .bind(user.0)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let id = SessionId(row.try_get("id")?);
+            Ok(BrowserSession {
+                id,
+                current: current == Some(id),
+                agent: row.try_get("agent")?,
+                address: row.try_get("address")?,
+                created_at: row.try_get("created_at")?,
+                seen_at: row.try_get("seen_at")?,
+                expires_at: row.try_get("ends_at")?,
+            })
+        })
+        .collect()
+}
+
+/// False when the user has no such session.
+pub async fn end_session(db: &mut PgConnection, user: UserId, id: SessionId) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("DELETE FROM sessions WHERE id = $1 AND user_id = $2").bind(id.0).bind(user.0).execute(db).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub async fn end_sessions(db: &mut PgConnection, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user.0).execute(db).await.map(|_| ())
+}
+
+pub async fn session_holds(db: &Db, id: SessionId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND idle_expires_at > now() AND expires_at > now())")
+        .bind(id.0)
+        .fetch_one(db)
+        .await
+}
+
+// What a user's pods add up to
+
+/// Pods of one tier.
+pub struct TierCount {
+    pub tier: Tier,
+    /// That run, will run, or still have to stop.
+    pub active: u32,
+    /// That are not deleted.
+    pub all: u32,
+}
+
+pub async fn pods_by_tier(db: &mut PgConnection, owner: UserId) -> Result<Vec<TierCount>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT tier, count(*) AS all_pods,
+                count(*) FILTER (WHERE desired = 'running' OR status IN ('provisioning', 'starting', 'running', 'stopping')) AS active
+         FROM pods WHERE owner_id = $1 AND status <> 'deleted' GROUP BY tier",
+    )
+    .bind(owner.0)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let tier: &str = row.try_get("tier")?;
+            let count = |column: &str| row.try_get::<i64, _>(column).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+            let tier = Tier::parse(tier).ok_or_else(|| sqlx::Error::Decode(format!("a pod of tier {tier}").into()))?;
+            Ok(TierCount { tier, active: count("active")?, all: count("all_pods")? })
+        })
+        .collect()
+}

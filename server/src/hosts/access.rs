@@ -1,0 +1,126 @@
+//! Who may do what with hosts: operators everything; to everybody else there are none.
+
+use super::{join, store};
+use crate::{control::ControlPlane, db::fault, news};
+use async_trait::async_trait;
+use pinacle_app::{
+    AppError, AppResult, ErrorCode, FieldErrors,
+    backend::{Caller, Hosts, Scope},
+    hosts::{Host, HostState, HostVerb, JoinInvitation, NewHost, Transport},
+    ids::HostId,
+};
+
+const MAX_NAME: usize = 40;
+const MAX_ADDRESS: usize = 253;
+
+fn operator(caller: &Caller) -> AppResult<()> {
+    if caller.operator { Ok(()) } else { Err(AppError::not_found()) }
+}
+
+fn operator_writes(caller: &Caller) -> AppResult<()> {
+    operator(caller)?;
+    if caller.scope == Scope::Write { Ok(()) } else { Err(AppError::forbidden("This token may only read.")) }
+}
+
+/// A host name or an address: never something that an option parser would take.
+fn is_address(text: &str) -> bool {
+    (1..=MAX_ADDRESS).contains(&text.len())
+        && !text.starts_with('-')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'))
+}
+
+fn check(new: &NewHost) -> AppResult<u16> {
+    let mut errors = FieldErrors::default();
+    let name_fits = (1..=MAX_NAME).contains(&new.name.len()) && new.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !name_fits {
+        errors.add("name", format!("1–{MAX_NAME} lower-case letters, digits and hyphens."));
+    }
+    if !is_address(&new.address) {
+        errors.add("address", "A host name or an IP address.");
+    }
+    let port = new.port.unwrap_or(match new.transport {
+        Transport::Ssh => 22,
+        Transport::Https => 443,
+    });
+    if port == 0 {
+        errors.add("port", "1–65535.");
+    }
+    errors.check().map(|()| port)
+}
+
+#[async_trait]
+impl Hosts for ControlPlane {
+    async fn hosts(&self, caller: &Caller) -> AppResult<Vec<Host>> {
+        operator(caller)?;
+        store::list(&self.db).await.map_err(fault)
+    }
+
+    async fn host(&self, caller: &Caller, id: HostId) -> AppResult<Host> {
+        operator(caller)?;
+        store::get(&self.db, id).await.map_err(fault)?.ok_or_else(AppError::not_found)
+    }
+
+    async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation> {
+        operator_writes(caller)?;
+        let port = check(&new)?;
+        let (token, hash) = join::new_token();
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        let id = store::add(&mut tx, &new, port, &hash, join::TOKEN_VALID).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        let Some(id) = id else {
+            let mut error = AppError::field("name", "A host of this name has joined already.");
+            error.code = ErrorCode::Taken;
+            return Err(error);
+        };
+        let host = self.host(caller, id).await?;
+        let server = self.config.url.as_str().trim_end_matches('/');
+        let command = format!("sudo pinacle-host join --server {server}");
+        Ok(JoinInvitation { host, join_token: token, command })
+    }
+
+    async fn change_host(&self, caller: &Caller, id: HostId, verb: HostVerb) -> AppResult<Host> {
+        operator_writes(caller)?;
+        let (to, from): (_, &[_]) = match verb {
+            HostVerb::Cordon => (HostState::Cordoned, &[HostState::Active, HostState::Cordoned, HostState::Draining]),
+            HostVerb::Drain => (HostState::Draining, &[HostState::Active, HostState::Cordoned, HostState::Draining]),
+            HostVerb::Activate => (HostState::Active, &[HostState::Active, HostState::Cordoned, HostState::Draining]),
+            HostVerb::Lost => (HostState::Lost, &[HostState::Joining, HostState::Active, HostState::Cordoned, HostState::Draining, HostState::Lost]),
+        };
+        let before = self.host(caller, id).await?;
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        if !store::set_state(&mut tx, id, to, from).await.map_err(fault)? {
+            return Err(AppError::new(ErrorCode::WrongState, format!("{} can't do that as it is now.", before.name)));
+        }
+        // Its pods read differently now: the ones of a lost host can be deleted.
+        for pod in crate::pods::store::ids_on_host(&mut tx, id).await.map_err(fault)? {
+            news::notify(&mut tx, news::Change::Pod(pod)).await.map_err(fault)?;
+        }
+        tx.commit().await.map_err(fault)?;
+        self.host(caller, id).await
+    }
+
+    async fn trust_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host> {
+        operator_writes(caller)?;
+        let offered = store::offered_keys(&self.db, id).await.map_err(fault)?;
+        let key = offered.iter().find(|key| join::fingerprint(key).as_deref() == Some(fingerprint)).ok_or_else(AppError::not_found)?;
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        store::trust_key(&mut tx, id, key, caller.user).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        self.host(caller, id).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_name_or_an_ip_and_never_an_option() {
+        for good in ["10.0.0.2", "host1.example.org", "fd00::1"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "-oProxyCommand=x", "a b", "host;id", "user@host", "[::1]"] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The SQL of hosts: their rows, keys, capacity.
+
+use crate::db::Db;
+use ipnet::IpNet;
+use pinacle_app::{
+    hosts::{Capacity, Host, HostState, NewHost, Transport},
+    ids::{HostId, UserId},
+};
+use pinacle_host::protocol::{Installation, Inventory};
+use sqlx::{PgConnection, types::Json};
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What is needed to ask a host something.
+#[derive(Clone, Debug)]
+pub struct HostTarget {
+    pub id: HostId,
+    pub name: String,
+    pub transport: Transport,
+    pub address: String,
+    pub port: u16,
+    /// Keys in SSH's wire format that are accepted.
+    pub trusted: Vec<Vec<u8>>,
+    pub installation: Installation,
+}
+
+#[derive(sqlx::FromRow)]
+struct TargetRow {
+    id: Uuid,
+    name: String,
+    transport: String,
+    address: String,
+    port: i32,
+    trusted: Vec<Vec<u8>>,
+    installation: Uuid,
+    epoch: i32,
+}
+
+macro_rules! targets {
+    ($tail:literal) => {
+        concat!(
+            "SELECT h.id, h.name, h.transport, h.address, h.port, i.id AS installation, i.epoch,
+                    coalesce((SELECT array_agg(k.public_key) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'trusted'), '{}') AS trusted
+             FROM hosts h CROSS JOIN installation i WHERE ",
+            $tail
+        )
+    };
+}
+
+impl From<TargetRow> for HostTarget {
+    fn from(row: TargetRow) -> Self {
+        Self {
+            id: HostId(row.id),
+            name: row.name,
+            transport: transport(&row.transport),
+            address: row.address,
+            port: u16::try_from(row.port).unwrap_or(0),
+            trusted: row.trusted,
+            installation: Installation { id: row.installation, epoch: u32::try_from(row.epoch).unwrap_or(0) },
+        }
+    }
+}
+
+fn transport(text: &str) -> Transport {
+    if text == "https" { Transport::Https } else { Transport::Ssh }
+}
+
+fn transport_text(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Ssh => "ssh",
+        Transport::Https => "https",
+    }
+}
+
+pub async fn target(db: &Db, id: HostId) -> Result<Option<HostTarget>, sqlx::Error> {
+    let row: Option<TargetRow> = sqlx::query_as(targets!("h.id = $1")).bind(id.0).fetch_optional(db).await?;
+    Ok(row.map(HostTarget::from))
+}
+
+/// Every host that has joined and is not given up.
+pub async fn targets(db: &Db) -> Result<Vec<HostTarget>, sqlx::Error> {
+    let rows: Vec<TargetRow> = sqlx::query_as(targets!("h.state IN ('active', 'cordoned', 'draining') ORDER BY h.name")).fetch_all(db).await?;
+    Ok(rows.into_iter().map(HostTarget::from).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct HostRow {
+    id: Uuid,
+    name: String,
+    transport: String,
+    address: String,
+    port: i32,
+    pod_cidr: IpNet,
+    state: String,
+    reachable: bool,
+    cpu_milli: i32,
+    memory_bytes: i64,
+    disk_bytes: i64,
+    cpu_ratio: f32,
+    memory_ratio: f32,
+    disk_ratio: f32,
+    cpu_reserved: i64,
+    memory_reserved: i64,
+    disk_reserved: i64,
+    pods: i64,
+    inventory: Json<serde_json::Value>,
+    last_seen_at: Option<OffsetDateTime>,
+    offered: Vec<Vec<u8>>,
+}
+
+macro_rules! hosts {
+    ($tail:literal) => {
+        concat!(
+            "SELECT h.id, h.name, h.transport, h.address, h.port, h.pod_cidr, h.state, h.cpu_milli, h.memory_bytes, h.disk_bytes,
+                    h.cpu_ratio, h.memory_ratio, h.disk_ratio, h.inventory, h.last_seen_at,
+                    coalesce(h.last_seen_at > now() - interval '30 seconds', false) AS reachable,
+                    coalesce(r.cpu, 0) AS cpu_reserved, coalesce(r.memory, 0)::int8 AS memory_reserved, coalesce(r.disk, 0)::int8 AS disk_reserved,
+                    coalesce(r.pods, 0) AS pods,
+                    coalesce((SELECT array_agg(k.public_key) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'offered'), '{}') AS offered
+             FROM hosts h LEFT JOIN (
+               SELECT host_id, count(*) AS pods, sum(cpu_milli) AS cpu, sum(memory_bytes) AS memory, sum(disk_bytes) AS disk
+               FROM reservations GROUP BY host_id) r ON r.host_id = h.id ",
+            $tail
+        )
+    };
+}
+
+fn limit(physical: u64, ratio: f32) -> u64 {
+    (physical as f64 * f64::from(ratio)) as u64
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn state(text: &str) -> HostState {
+    match text {
+        "active" => HostState::Active,
+        "cordoned" => HostState::Cordoned,
+        "draining" => HostState::Draining,
+        "lost" => HostState::Lost,
+        _ => HostState::Joining,
+    }
+}
+
+fn state_text(state: HostState) -> &'static str {
+    match state {
+        HostState::Joining => "joining",
+        HostState::Active => "active",
+        HostState::Cordoned => "cordoned",
+        HostState::Draining => "draining",
+        HostState::Lost => "lost",
+    }
+}
+
+impl From<HostRow> for Host {
+    fn from(row: HostRow) -> Self {
+        let capacity = |reserved: i64, physical: i64, ratio: f32| Capacity {
+            reserved: unsigned(reserved),
+            physical: unsigned(physical),
+            limit: limit(unsigned(physical), ratio),
+        };
+        let software = serde_json::from_value::<Inventory>(row.inventory.0)
+            .map(|i| format!("pinacle-host {}, {} ({}), {}, Linux {}", i.version, i.runsc_version, i.runsc_platform, i.image, i.kernel))
+            .unwrap_or_default();
+        Self {
+            id: HostId(row.id),
+            name: row.name,
+            transport: transport(&row.transport),
+            address: row.address,
+            port: u16::try_from(row.port).unwrap_or(0),
+            pod_cidr: row.pod_cidr.to_string(),
+            state: state(&row.state),
+            reachable: row.reachable,
+            cpu: capacity(row.cpu_reserved, row.cpu_milli.into(), row.cpu_ratio),
+            memory: capacity(row.memory_reserved, row.memory_bytes, row.memory_ratio),
+            disk: capacity(row.disk_reserved, row.disk_bytes, row.disk_ratio),
+            pods: u32::try_from(row.pods).unwrap_or(0),
+            offered_keys: row.offered.iter().filter_map(|key| super::join::fingerprint(key)).collect(),
+            software,
+            last_seen_at: row.last_seen_at,
+        }
+    }
+}
+
+pub async fn list(db: &Db) -> Result<Vec<Host>, sqlx::Error> {
+    let rows: Vec<HostRow> = sqlx::query_as(hosts!("ORDER BY h.name")).fetch_all(db).await?;
+    Ok(rows.into_iter().map(Host::from).collect())
+}
+
+pub async fn get(db: &Db, id: HostId) -> Result<Option<Host>, sqlx::Error> {
+    let row: Option<HostRow> = sqlx::query_as(hosts!("WHERE h.id = $1")).bind(id.0).fetch_optional(db).await?;
+    Ok(row.map(Host::from))
+}
+
+/// Adds a host that is to join, with the first /24 of 10.88.0.0/16 that is free; one of that name that has not joined gets the new token.
+/// None: the name is taken by a host that has joined, or no range is free.
+pub async fn add(connection: &mut PgConnection, new: &NewHost, port: u16, token_hash: &[u8], valid: Duration) -> Result<Option<HostId>, sqlx::Error> {
+    // Two at once would take the same range.
+    sqlx::query("LOCK TABLE hosts IN SHARE ROW EXCLUSIVE MODE").execute(&mut *connection).await?;
+    let id: Option<(Uuid,)> = sqlx::query_as(
+        "INSERT INTO hosts AS h (id, name, transport, address, port, pod_cidr, state, join_token_hash, join_expires_at)
+         SELECT $1, $2, $3, $4, $5, free.cidr, 'joining', $6, now() + make_interval(secs => $7)
+         FROM (SELECT ('10.88.' || n || '.0/24')::cidr AS cidr FROM generate_series(1, 254) n
+               WHERE NOT EXISTS (SELECT FROM hosts o WHERE o.pod_cidr = ('10.88.' || n || '.0/24')::cidr) ORDER BY n LIMIT 1) free
+         ON CONFLICT (name) DO UPDATE SET transport = excluded.transport, address = excluded.address, port = excluded.port,
+           join_token_hash = excluded.join_token_hash, join_expires_at = excluded.join_expires_at
+           WHERE h.state = 'joining'
+         RETURNING h.id",
+    )
+    .bind(Uuid::now_v7())
+    .bind(&new.name)
+    .bind(transport_text(new.transport))
+    .bind(&new.address)
+    .bind(i32::from(port))
+    .bind(token_hash)
+    .bind(valid.as_secs_f64())
+    .fetch_optional(connection)
+    .await?;
+    Ok(id.map(|(id,)| HostId(id)))
+}
+
+/// The host whose token this is, while it is good.
+pub async fn by_join_token(connection: &mut PgConnection, token_hash: &[u8]) -> Result<Option<(HostId, IpNet)>, sqlx::Error> {
+    let row: Option<(Uuid, IpNet)> =
+        sqlx::query_as("SELECT id, pod_cidr FROM hosts WHERE join_token_hash = $1 AND join_expires_at > now() AND state = 'joining' FOR UPDATE")
+            .bind(token_hash)
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.map(|(id, cidr)| (HostId(id), cidr)))
+}
+
+/// Writes what a host reported as it joined; its token is used up.
+pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inventory, keys: &[(String, Vec<u8>)]) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM host_keys WHERE host_id = $1").bind(id.0).execute(&mut *connection).await?;
+    for (algorithm, key) in keys {
+        sqlx::query("INSERT INTO host_keys (host_id, algorithm, public_key, state) VALUES ($1, $2, $3, 'trusted') ON CONFLICT DO NOTHING")
+            .bind(id.0)
+            .bind(algorithm)
+            .bind(key)
+            .execute(&mut *connection)
+            .await?;
+    }
+    sqlx::query("UPDATE hosts SET state = 'active', join_token_hash = NULL, join_expires_at = NULL WHERE id = $1")
+        .bind(id.0)
+        .execute(&mut *connection)
+        .await?;
+    write_inventory(connection, id, inventory).await
+}
+
+/// The host was heard; what it said of itself.
+pub async fn write_inventory(connection: &mut PgConnection, id: HostId, inventory: &Inventory) -> Result<(), sqlx::Error> {
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    sqlx::query(
+        "UPDATE hosts SET last_seen_at = now(), boot_id = $2, cpu_milli = $3, memory_bytes = $4, disk_bytes = $5, inventory = $6 WHERE id = $1",
+    )
+    .bind(id.0)
+    .bind(inventory.boot_id)
+    .bind(i32::try_from(inventory.cpu_milli).unwrap_or(i32::MAX))
+    .bind(signed(inventory.memory_bytes))
+    .bind(signed(inventory.disk_bytes))
+    .bind(Json(inventory))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// False: it is not in one of the states that this may follow.
+pub async fn set_state(connection: &mut PgConnection, id: HostId, to: HostState, from: &[HostState]) -> Result<bool, sqlx::Error> {
+    let from: Vec<&str> = from.iter().map(|s| state_text(*s)).collect();
+    let done = sqlx::query("UPDATE hosts SET state = $2 WHERE id = $1 AND state = ANY($3)")
+        .bind(id.0)
+        .bind(state_text(to))
+        .bind(from)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A key that the host showed in place of a trusted one, for an operator to judge.
+pub async fn offer_key(db: &Db, id: HostId, algorithm: &str, key: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO host_keys (host_id, algorithm, public_key, state) VALUES ($1, $2, $3, 'offered') ON CONFLICT DO NOTHING")
+        .bind(id.0)
+        .bind(algorithm)
+        .bind(key)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub async fn offered_keys(db: &Db, id: HostId) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT public_key FROM host_keys WHERE host_id = $1 AND state = 'offered'").bind(id.0).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(key,)| key).collect())
+}
+
+/// From now on this key is accepted, and the others of its algorithm are not.
+pub async fn trust_key(connection: &mut PgConnection, id: HostId, key: &[u8], by: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE host_keys SET state = 'retired' WHERE host_id = $1 AND state = 'trusted'
+         AND algorithm = (SELECT algorithm FROM host_keys WHERE host_id = $1 AND public_key = $2)",
+    )
+    .bind(id.0)
+    .bind(key)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE host_keys SET state = 'trusted', confirmed_by = $3 WHERE host_id = $1 AND public_key = $2")
+        .bind(id.0)
+        .bind(key)
+        .bind(by.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// A host as placement sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacementHost {
+    pub id: HostId,
+    pub name: String,
+    pub pod_cidr: IpNet,
+    /// Cores of the machine, in thousandths: a larger tier is capped there.
+    pub cpu_milli: u64,
+    pub cpu: Capacity,
+    pub memory: Capacity,
+    pub disk: Capacity,
+}
+
+/// The hosts that may get a pod, locked until the transaction ends, so that nobody else places at the same moment.
+/// `only`: the host that has the pod's layer, also where it takes no new pods.
+pub async fn lock_for_placement(connection: &mut PgConnection, only: Option<HostId>) -> Result<Vec<PlacementHost>, sqlx::Error> {
+    let only = only.map(|id| id.0);
+    sqlx::query("SELECT FROM hosts WHERE CASE WHEN $1::uuid IS NULL THEN state = 'active' ELSE id = $1 END ORDER BY id FOR UPDATE")
+        .bind(only)
+        .execute(&mut *connection)
+        .await?;
+    let rows: Vec<HostRow> = sqlx::query_as(hosts!(
+        "WHERE CASE WHEN $1::uuid IS NULL THEN h.state = 'active' AND h.last_seen_at > now() - interval '30 seconds' ELSE h.id = $1 END ORDER BY h.id"
+    ))
+    .bind(only)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let pod_cidr = row.pod_cidr;
+            let host = Host::from(row);
+            PlacementHost { id: host.id, name: host.name, pod_cidr, cpu_milli: host.cpu.physical, cpu: host.cpu, memory: host.memory, disk: host.disk }
+        })
+        .collect())
+}
+
+/// How many hosts take pods, and how many of those were heard lately.
+pub async fn heard(db: &Db) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE last_seen_at > now() - interval '30 seconds') FROM hosts WHERE state IN ('active', 'cordoned', 'draining')",
+    )
+    .fetch_one(db)
+    .await
+}

@@ -1,0 +1,74 @@
+//! The jobs that the clock sends: looking at hosts, finding what is behind, housekeeping.
+
+use super::{check_hosts, reconcile, sweep};
+use crate::{
+    control::ControlPlane,
+    db::Db,
+    queue::{self, Job, JobContext, Message, Outcome},
+};
+use async_trait::async_trait;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+pub const QUEUE: &str = "fleet";
+const TICK: Duration = Duration::from_secs(1);
+/// The log of a deleted pod is kept this long.
+const KEEP_LOG_DAYS: i32 = 30;
+
+pub struct FleetJob {
+    control: ControlPlane,
+}
+
+impl FleetJob {
+    pub fn new(control: ControlPlane) -> Self {
+        Self { control }
+    }
+
+    async fn maintain(&self) -> Result<(), sqlx::Error> {
+        queue::maintain(&self.control.db).await?;
+        crate::pods::store::forget_idempotency_keys(&self.control.db).await?;
+        crate::pods::event_store::forget(&self.control.db, KEEP_LOG_DAYS).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Job for FleetJob {
+    async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
+        let done = match message.key.as_deref() {
+            Some("check-hosts") => check_hosts::run(&self.control).await,
+            Some("sweep") => sweep::run(&self.control).await,
+            Some("reconcile") => reconcile::run(&self.control, context.lease).await,
+            Some("maintain") => self.maintain().await,
+            other => {
+                tracing::warn!(job = other, "no such job; a newer server may have sent it");
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+
+    /// The clock sends the next one.
+    async fn dead(&self, message: &Message, error: &str) {
+        tracing::warn!(job = message.key, error, "a job of the clock failed");
+    }
+}
+
+/// Sends what is due, once a second; among several processes each message is sent once.
+pub async fn clock(db: Db, stop: CancellationToken) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = queue::send_due(&db).await {
+            tracing::warn!(%error, "what is due could not be sent");
+        }
+    }
+}

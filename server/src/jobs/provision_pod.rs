@@ -1,0 +1,187 @@
+//! Towards a running machine: reserve a host, then address, layer, sandbox, keys. The same for the first time, a start,
+//! a restart, and after a sandbox was lost; what is there already is left as it is.
+
+use super::{
+    pod::PodJob,
+    run::{Halt, Run, failure, halt},
+};
+use crate::{
+    account,
+    hosts::{self, HostTarget, link},
+    pods::{
+        placement,
+        store::{self, PodRow, Seen},
+    },
+};
+use pinacle_app::{
+    ids::{HostId, UserId},
+    pods::{PodStatus, RepositoryAddress},
+};
+use pinacle_host::protocol::{Command, GitCredential, HostErrorCode, PodConfig, Reply, SandboxState};
+use secrecy::ExposeSecret;
+use std::{net::IpAddr, time::Duration};
+
+const SHORT: Duration = Duration::from_secs(20);
+const BOOT: Duration = Duration::from_secs(60);
+/// How soon a pod that found no room looks again.
+const ROOM_AGAIN: Duration = Duration::from_secs(3);
+/// User name that GitHub takes beside a token.
+const TOKEN_USER: &str = "x-access-token";
+
+/// Answers with the host that the pod runs on.
+pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget, Halt> {
+    if row.host_state.as_deref() == Some("lost") {
+        let message = "The pod's host was given up, and the pod's disk with it.";
+        return Err(Halt::Final(failure("reserve", "host_lost", message, "Delete the pod and create it again.")));
+    }
+    if let Some(host) = runs_already(run, row).await? {
+        run.observe(running(run)).await?;
+        return Ok(host);
+    }
+    let status = if row.booted { PodStatus::Starting } else { PodStatus::Provisioning };
+    run.observe(Seen { status: Some(status), failure: Some(None), waiting_for: Some(None), ..Seen::default() }).await?;
+    let (host, address) = run.step("reserve", row.tier.as_str(), reserve(run, row)).await?;
+    let _place = job.place(host.id).await?;
+    run.still_wished().await?;
+    boot(run, row, &host, address).await?;
+    run.observe(running(run)).await?;
+    Ok(host)
+}
+
+fn running(run: &Run<'_>) -> Seen<'static> {
+    Seen { status: Some(PodStatus::Running), generation: Some(run.generation), failure: Some(None), waiting_for: Some(None), booted: false }
+}
+
+/// Whether its sandbox runs and is new enough; then nothing has to be done.
+async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>, Halt> {
+    let (PodStatus::Running, Some(id)) = (row.status(), row.host_id) else { return Ok(None) };
+    let host = target(run, HostId(id)).await?;
+    match link::call(run.control, &host, Command::Pod { pod: run.pod.0 }, SHORT).await {
+        Ok(Reply::Pod(report)) => Ok((report.sandbox == SandboxState::Running && report.generation >= row.boot_after).then_some(host)),
+        Ok(_) => Ok(None),
+        Err(error) if error.host_code() == Some(HostErrorCode::NoSuchPod) => Ok(None),
+        Err(error) => Err(halt("sandbox", error)),
+    }
+}
+
+async fn target(run: &Run<'_>, id: HostId) -> Result<HostTarget, Halt> {
+    hosts::store::target(&run.control.db, id).await?.ok_or_else(|| Halt::Final(failure("reserve", "host_lost", "The pod's host is gone.", "Delete the pod.")))
+}
+
+/// Takes CPU, memory, disk and an address: of the host that has the layer, or of the least loaded one.
+async fn reserve(run: &Run<'_>, row: &PodRow) -> Result<((HostTarget, IpAddr), String), Halt> {
+    let tier = row.tier();
+    let no_room = |why: placement::NoRoom| Halt::Later { after: ROOM_AGAIN, why: Some(why.to_string()) };
+    let mut tx = run.control.db.begin().await?;
+    let all = hosts::store::lock_for_placement(&mut tx, row.host_id.map(HostId)).await?;
+    let (placed, address) = match (row.host_id, row.address, &row.reason) {
+        (Some(_), Some(address), Some(reason)) => {
+            let host = all.first().ok_or_else(|| no_room(placement::NoRoom::NoHosts))?;
+            if row.reserved_cpu == Some(0) {
+                placement::fits_again(host, tier).map_err(no_room)?;
+            }
+            (reason.0.clone(), address)
+        }
+        _ => {
+            let placed = placement::choose(&all, tier).map_err(no_room)?;
+            let host = all.iter().find(|h| h.id == placed.host_id).ok_or_else(|| no_room(placement::NoRoom::NoHosts))?;
+            let taken = store::addresses_on(&mut tx, host.id).await?;
+            let full = || no_room(placement::NoRoom::Full(format!("{} has no address left", host.name)));
+            let address = placement::free_address(host.pod_cidr, &taken).ok_or_else(full)?;
+            (placed, address)
+        }
+    };
+    store::reserve(&mut tx, run.pod, &placed, address, tier).await?;
+    tx.commit().await?;
+    let words = placed.words();
+    Ok(((target(run, placed.host_id).await?, address.addr()), words))
+}
+
+async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -> Result<(), Halt> {
+    let (pod, fence, tier) = (run.pod.0, run.lease(), row.tier());
+    let call = |step: &'static str, command: Command, deadline: Duration| async move {
+        link::call(run.control, host, command, deadline).await.map_err(|error| halt(step, error))
+    };
+    if row.booted {
+        // A layer that was started once is never made anew: an empty disk would stand in its place.
+        match link::call(run.control, host, Command::Pod { pod }, SHORT).await {
+            Err(error) if error.host_code() == Some(HostErrorCode::NoSuchPod) => return Err(halt("layer", error)),
+            _ => {}
+        }
+    }
+    let IpAddr::V4(address) = address else { return Err(Halt::Final(failure("address", "refused", "Pods have IPv4 addresses.", ""))) };
+    let network = call("address", Command::Network { pod, fence, address }, SHORT);
+    run.step("address", &address.to_string(), async { network.await.map(|_| ((), address.to_string())) }).await?;
+    let gb = format!("{} GB", tier.disk_gb());
+    let layer = call("layer", Command::Layer { pod, fence, disk_bytes: tier.disk_bytes() }, SHORT);
+    run.step("layer", &gb, async { layer.await.map(|_| ((), gb.clone())) }).await?;
+    run.still_wished().await?;
+    // Written before the boot: from here on the layer may hold somebody's work.
+    run.observe(Seen { booted: true, ..Seen::default() }).await?;
+    let sandbox = Command::Sandbox {
+        pod,
+        fence,
+        generation: run.generation,
+        boot_after: row.boot_after,
+        hostname: row.name.clone(),
+        cpu_milli: tier.cpu_milli(),
+        memory_bytes: tier.memory_bytes(),
+    };
+    let size = format!("{} vCPU, {} GB", tier.cores(), tier.memory_gb());
+    let sandbox = call("sandbox", sandbox, BOOT);
+    run.step("sandbox", &size, async { sandbox.await.map(|_| ((), size.clone())) }).await?;
+    let config = config(run, row).await;
+    let keys = call("keys", Command::Configure { pod, fence, config }, SHORT);
+    run.step("keys", "git identity", async { keys.await.map(|_| ((), String::new())) }).await
+}
+
+/// Who commits in the pod, and how git may fetch and push at GitHub. Without them the pod still runs.
+async fn config(run: &Run<'_>, row: &PodRow) -> PodConfig {
+    let owner = UserId(row.owner_id);
+    let mut config = PodConfig::default();
+    match account::git_identity(run.control, owner).await {
+        Ok(identity) => (config.git_name, config.git_email) = (identity.name, identity.email),
+        Err(error) => tracing::warn!(%error, pod = %run.pod, "the owner's git identity can't be had"),
+    }
+    let is_github = row.repository.as_deref().is_some_and(|r| matches!(RepositoryAddress::parse(r), Ok(RepositoryAddress::GitHub { .. })));
+    if is_github {
+        match account::github_token(run.control, owner).await {
+            Ok(Some(token)) => {
+                let origin = run.control.config.github_git_url.origin().ascii_serialization();
+                config.git_credential = Some(GitCredential { origin, username: TOKEN_USER.to_owned(), token: token.expose_secret().to_owned() });
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, pod = %run.pod, "the owner's GitHub token can't be had"),
+        }
+    }
+    config
+}
+
+/// After a failure: CPU and memory are free again; the address and the disk only where no layer was ever started.
+pub async fn release(run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
+    // As it is now: the run may have reserved and booted.
+    let Some(now) = store::get(&run.control.db, run.pod).await? else { return Ok(()) };
+    let Some(host) = now.host_id else { return Ok(()) };
+    let removed = if row.desired() == pinacle_app::pods::Desired::Deleted {
+        false
+    } else {
+        let host = target(run, HostId(host)).await?;
+        let (pod, fence) = (run.pod.0, run.lease());
+        let command = if now.booted { Command::Stop { pod, fence } } else { Command::Delete { pod, fence } };
+        match link::call(run.control, &host, command, SHORT).await {
+            Ok(_) => !now.booted,
+            Err(error) => {
+                tracing::warn!(%error, pod = %run.pod, host = host.name, "what a failed pod has on its host stays there until it is retried or deleted");
+                false
+            }
+        }
+    };
+    let mut tx = run.control.db.begin().await?;
+    if removed {
+        store::release_all(&mut tx, run.pod).await?;
+    } else {
+        store::release_machine(&mut tx, run.pod).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

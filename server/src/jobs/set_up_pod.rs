@@ -1,0 +1,167 @@
+//! Set-up: clone, plan, install, processes, health. It never changes the pod's status: the machine runs, its terminal
+//! is open. Nothing of a repository runs before its plan was approved, but for repositories of the user's own account.
+
+use super::run::{FAILURE_OUTPUT, Halt, Run, failure};
+use crate::{
+    account,
+    hosts::HostTarget,
+    jobs::setup::{
+        clone::{self, Clone},
+        plan, processes,
+        shell::Shell,
+    },
+    news::{self, Change},
+    pods::{
+        plan::digest,
+        store::{self, PodRow},
+    },
+};
+use pinacle_app::{
+    ids::UserId,
+    pods::{Desired, Failure, Plan, PodStatus, RepositoryAddress, Setup, SetupState},
+};
+use std::time::Duration;
+
+const INSTALL_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// Whether the machine is up and its set-up has not ended for what was wished last.
+pub fn is_due(row: &PodRow) -> bool {
+    let unfinished = matches!(row.setup(), SetupState::None | SetupState::Running) || row.setup_after > row.setup_generation;
+    row.repository.is_some() && row.status() == PodStatus::Running && row.desired() == Desired::Running && unfinished
+}
+
+pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
+    let Some(row) = store::get(&run.control.db, run.pod).await? else { return Ok(()) };
+    let Some(address) = row.repository.as_deref().map(RepositoryAddress::parse) else { return Ok(()) };
+    let address = address.map_err(|e| Halt::Final(failure("clone", "invalid_repository", e.to_string(), "Delete the pod and create it from another address.")))?;
+    // Long from here on: others get this job's place.
+    let _long = run.context.enter_long().await;
+    let shell = Shell { run, host, folder: format!("/home/dev/{}", address.folder()) };
+    let mut setup = Setup { state: row.setup(), ..row.setup_detail.0.clone() };
+    let again = row.setup_after > row.setup_generation;
+    let work = async {
+        if again || matches!(setup.state, SetupState::None | SetupState::Running) {
+            return whole(&shell, &row, &address).await;
+        }
+        // Done before, and the machine is a new one: its processes are started again.
+        let ran = setup.state == SetupState::Done || setup.step.as_deref().is_some_and(|step| matches!(step, "processes" | "health"));
+        let Some(plan) = setup.plan.take().filter(|_| ran) else { return Ok(()) };
+        processes::start(&shell, &plan).await?;
+        done(run, plan).await
+    };
+    // A newer wish does not wait for an install to end.
+    tokio::select! {
+        result = work => result,
+        halt = run.newer_wish() => Err(halt),
+    }
+}
+
+async fn whole(shell: &Shell<'_>, row: &PodRow, address: &RepositoryAddress) -> Result<(), Halt> {
+    let run = shell.run;
+    under_way(run, "clone", None, None).await?;
+    let commit = clone::run(shell, Clone { address, branch: row.branch.as_deref() }).await?;
+    under_way(run, "install", None, Some(&commit)).await?;
+    let plan = plan::find(shell, &commit).await?;
+    let approved = row.approved_digest.as_deref() == Some(digest(&plan).as_str());
+    if !approved && !is_own(run, row, address).await {
+        return wait_for_approval(run, plan).await;
+    }
+    under_way(run, "install", Some(&plan), None).await?;
+    install(shell, &plan).await?;
+    under_way(run, "processes", Some(&plan), None).await?;
+    processes::start(shell, &plan).await?;
+    done(run, plan).await
+}
+
+/// Whether the repository belongs to the user's own GitHub account. What can't be found out is not.
+async fn is_own(run: &Run<'_>, row: &PodRow, address: &RepositoryAddress) -> bool {
+    let RepositoryAddress::GitHub { owner, name } = address else { return false };
+    let user = UserId(row.owner_id);
+    let asked = async {
+        let identity = account::git_identity(run.control, user).await?;
+        let token = account::github_token(run.control, user).await?;
+        let repository = run.control.github.repository(token.as_ref(), owner, name).await?;
+        Ok::<_, pinacle_app::AppError>(repository.owner_id == identity.github_id)
+    };
+    asked.await.unwrap_or_else(|error| {
+        tracing::info!(%error, pod = %run.pod, "whose repository it is could not be found out; its plan waits for approval");
+        false
+    })
+}
+
+async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
+    let Some(command) = plan.install.as_deref() else {
+        return shell.run.step("install", "nothing to install", async { Ok(((), "nothing to install".to_owned())) }).await;
+    };
+    let mut step = shell.run.begin("install", command.lines().next().unwrap_or_default()).await?;
+    let argv = ["bash", "-lc", command];
+    let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), INSTALL_DEADLINE).await?;
+    let output = step.last_output().to_owned();
+    let (code, message, remedy) = match (ended.code, ended.timed_out) {
+        (Some(0), false) => return step.end("ok", "").await,
+        (_, true) => (
+            "install_timeout",
+            format!("Install did not end within {} minutes.", INSTALL_DEADLINE.as_secs() / 60),
+            "See in the terminal what it waits for, then retry the set-up.",
+        ),
+        _ if output.contains("No space left on device") => {
+            ("disk_full", "The pod's disk is full.".to_owned(), "Delete something in the terminal, or choose a larger tier; then retry the set-up.")
+        }
+        (None | Some(137), _) => (
+            "out_of_memory",
+            "Install was killed, most likely because the pod's memory was full.".to_owned(),
+            "Choose a larger tier, restart the pod, then retry the set-up.",
+        ),
+        (Some(code), _) => {
+            ("install_failed", format!("Install ended with exit code {code}."), "The pod runs: open its terminal, find out why, then retry the set-up.")
+        }
+    };
+    step.end("failed", &message).await?;
+    Err(Halt::Final(Failure { output, ..failure("install", code, message, remedy) }))
+}
+
+async fn wait_for_approval(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {
+    let step = run.begin("install", "waits for approval").await?;
+    step.end("wait", "Nothing of this repository runs before you approve its plan.").await?;
+    let plan_digest = Some(digest(&plan));
+    let setup = Setup { state: SetupState::AwaitingApproval, step: Some("install".to_owned()), plan: Some(plan), plan_digest, ..Setup::default() };
+    write(run, &setup, None).await
+}
+
+async fn under_way(run: &Run<'_>, step: &str, plan: Option<&Plan>, commit: Option<&str>) -> Result<(), Halt> {
+    let setup = Setup { state: SetupState::Running, step: Some(step.to_owned()), plan: plan.cloned(), plan_digest: plan.map(digest), ..Setup::default() };
+    write(run, &setup, commit).await
+}
+
+async fn done(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {
+    let plan_digest = Some(digest(&plan));
+    write(run, &Setup { state: SetupState::Done, plan: Some(plan), plan_digest, ..Setup::default() }, None).await
+}
+
+/// The set-up failed: the pod runs, says which step and why, and has its terminal.
+pub async fn fail(run: &Run<'_>, failure: Failure) -> Result<(), Halt> {
+    let known = store::get(&run.control.db, run.pod).await?.map(|row| row.setup_detail.0).unwrap_or_default();
+    let output = failure.output[failure.output.ceil_char_boundary(failure.output.len().saturating_sub(FAILURE_OUTPUT))..].to_owned();
+    let setup = Setup {
+        state: SetupState::Failed,
+        step: Some(failure.step),
+        code: Some(failure.code),
+        message: Some(failure.message),
+        output: Some(output),
+        remedy: Some(failure.remedy),
+        plan: known.plan,
+        plan_digest: known.plan_digest,
+    };
+    write(run, &setup, None).await
+}
+
+async fn write(run: &Run<'_>, setup: &Setup, commit: Option<&str>) -> Result<(), Halt> {
+    let mut tx = run.control.db.begin().await?;
+    if !store::observe_setup(&mut tx, run.pod, run.lease(), setup, run.generation, commit).await? {
+        return Err(Halt::Lost);
+    }
+    news::notify(&mut tx, Change::Pod(run.pod)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+

@@ -1,0 +1,136 @@
+//! Clones the repository into `/home/dev/<repo>`; what is cloned already is left as its user has it.
+
+use super::shell::Shell;
+use crate::jobs::run::{Halt, failure};
+use pinacle_app::pods::{Failure, RepositoryAddress};
+use std::time::Duration;
+
+const STEP: &str = "clone";
+const DEADLINE: Duration = Duration::from_secs(10 * 60);
+/// Half a clone lies here until it is whole: dying in between leaves nothing that looks finished.
+const PARTIAL: &str = "/home/dev/.cache/pinacle/clone";
+/// A server that sends less than this many bytes a second for so many seconds has gone silent.
+const ENV: [(&str, &str); 3] = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_HTTP_LOW_SPEED_LIMIT", "200"), ("GIT_HTTP_LOW_SPEED_TIME", "30")];
+
+pub struct Clone<'a> {
+    pub address: &'a RepositoryAddress,
+    pub branch: Option<&'a str>,
+}
+
+/// Answers with the commit that is checked out.
+pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
+    let what = match clone.branch {
+        Some(branch) => format!("{} @ {branch}", clone.address),
+        None => clone.address.to_string(),
+    };
+    let mut step = shell.run.begin(STEP, &what).await?;
+    let git_folder = format!("{}/.git", shell.folder);
+    let is_there = shell.quiet(STEP, &["test", "-d", &git_folder]).await?.ok();
+    let url = url(shell, clone.address);
+    let ended = if is_there {
+        match head(shell).await? {
+            Some(commit) => {
+                step.end("ok", &format!("already there, at {}", short(&commit))).await?;
+                return Ok(commit);
+            }
+            // It was empty when it was cloned.
+            None => shell.logged(&mut step, &["git", "-C", &shell.folder, "pull", "--ff-only"], &ENV, None, DEADLINE).await?,
+        }
+    } else {
+        shell.quiet(STEP, &["rm", "-rf", "--", PARTIAL]).await?;
+        let mut argv = vec!["git", "-c", "protocol.allow=never", "-c", "protocol.https.allow=always"];
+        // Only where the installation's own GitHub is not behind TLS, as the local stack's.
+        if url.starts_with("http://") {
+            argv.extend(["-c", "protocol.http.allow=always"]);
+        }
+        argv.extend(["clone", "--progress"]);
+        argv.extend(clone.branch.into_iter().flat_map(|branch| ["--branch", branch]));
+        argv.extend(["--", &url, PARTIAL]);
+        let ended = shell.logged(&mut step, &argv, &ENV, None, DEADLINE).await?;
+        if ended.code == Some(0) && !shell.quiet(STEP, &["mv", "-T", "--", PARTIAL, &shell.folder]).await?.ok() {
+            let message = format!("{} is in the way of the clone.", shell.folder);
+            step.end("failed", &message).await?;
+            return Err(Halt::Final(failure(STEP, "folder_in_the_way", message, "Move it away in the terminal, then retry the set-up.")));
+        }
+        ended
+    };
+    let output = step.last_output().to_owned();
+    if ended.code == Some(0)
+        && let Some(commit) = head(shell).await?
+    {
+        step.end("ok", &format!("at {}", short(&commit))).await?;
+        return Ok(commit);
+    }
+    let (code, message, remedy) = if ended.code == Some(0) || is_there {
+        ("repository_empty", "The repository has no commit yet.".to_owned(), "Push a first commit from the terminal or from elsewhere, then retry the set-up.")
+    } else {
+        why(&output, ended.timed_out, clone.branch)
+    };
+    step.end("failed", &message).await?;
+    Err(Halt::Final(Failure { output, ..failure(STEP, code, message, remedy) }))
+}
+
+fn url(shell: &Shell<'_>, address: &RepositoryAddress) -> String {
+    match address {
+        RepositoryAddress::GitHub { owner, name } => {
+            format!("{}/{owner}/{name}.git", shell.run.control.config.github_git_url.as_str().trim_end_matches('/'))
+        }
+        RepositoryAddress::Https { url } => url.clone(),
+    }
+}
+
+async fn head(shell: &Shell<'_>) -> Result<Option<String>, Halt> {
+    let asked = shell.quiet(STEP, &["git", "-C", &shell.folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await?;
+    Ok(Some(asked.text().trim().to_owned()).filter(|commit| asked.ok() && commit.len() >= 40))
+}
+
+pub fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
+
+/// What git's last words mean: code, sentence, remedy.
+fn why(output: &str, timed_out: bool, branch: Option<&str>) -> (&'static str, String, &'static str) {
+    let says = |words: &[&str]| words.iter().any(|w| output.contains(w));
+    if timed_out {
+        return ("repository_too_slow", format!("The clone did not end within {} minutes.", DEADLINE.as_secs() / 60), "Retry; a very large repository can be cloned in the terminal.");
+    }
+    if let Some(branch) = branch
+        && says(&["Remote branch"])
+    {
+        return ("branch_not_found", format!("The repository has no branch {branch}."), "Delete the pod and create it from a branch that is there.");
+    }
+    if says(&["No space left on device"]) {
+        return ("disk_full", "The repository does not fit on the pod's disk.".to_owned(), "Choose a larger tier, restart the pod, then retry the set-up.");
+    }
+    if says(&["not found", "could not read Username", "Authentication failed", "403", "401"]) {
+        return (
+            "repository_not_found",
+            "The repository doesn't exist, or your account may not read it.".to_owned(),
+            "Check its name and your access at GitHub, then retry the set-up.",
+        );
+    }
+    if says(&["Could not resolve host", "Failed to connect", "Connection refused", "timed out", "too slow", "Connection reset", "SSL", "certificate", "Empty reply"]) {
+        return ("repository_unreachable", "The repository's server does not answer.".to_owned(), "Check the address; then retry the set-up.");
+    }
+    ("clone_failed", "git could not clone the repository; its last words are below.".to_owned(), "Retry the set-up, or clone it in the terminal.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_s_words_become_a_reason() {
+        for (output, branch, code) in [
+            ("warning: Could not find remote branch gone to clone.\nfatal: Remote branch gone not found in upstream origin", Some("gone"), "branch_not_found"),
+            ("remote: Repository not found.\nfatal: repository 'https://x/y/' not found", None, "repository_not_found"),
+            ("fatal: could not read Username for 'https://x': terminal prompts disabled", None, "repository_not_found"),
+            ("fatal: unable to access 'https://x/': Could not resolve host: x", None, "repository_unreachable"),
+            ("fatal: write error: No space left on device", None, "disk_full"),
+            ("fatal: something new", None, "clone_failed"),
+        ] {
+            assert_eq!(why(output, false, branch).0, code, "{output}");
+        }
+        assert_eq!(why("", true, None).0, "repository_too_slow");
+    }
+}

@@ -1,0 +1,6 @@
+//! The steps of a pod's set-up.
+
+pub mod clone;
+pub mod plan;
+pub mod processes;
+pub mod shell;

@@ -1,0 +1,135 @@
+//! Commands of the set-up in the pod, as `dev`: quiet ones whose output is read, logged ones whose output is the step's.
+
+use crate::{
+    hosts::{
+        HostTarget,
+        link::{self, LinkError, Received},
+    },
+    jobs::run::{Halt, Run, Step, halt},
+    ssh::Class,
+};
+use pinacle_app::pods::EventStream;
+use pinacle_host::protocol::{Command, ExecSpec, StreamInput, StreamOutput};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+const QUIET_DEADLINE: Duration = Duration::from_secs(30);
+/// Most that a quiet command may say, in bytes.
+const QUIET_OUTPUT: usize = 256 << 10;
+/// How much longer than the command's own time limit its end may take to arrive.
+const GRACE: Duration = Duration::from_secs(30);
+/// Output is written to the log after so many bytes, or so long after its first.
+const BATCH: usize = 16 << 10;
+const BATCH_DELAY: Duration = Duration::from_millis(80);
+
+pub struct Shell<'a> {
+    pub run: &'a Run<'a>,
+    pub host: &'a HostTarget,
+    /// Of the repository, absolute.
+    pub folder: String,
+}
+
+/// How a command ended. `code` is None when it was ended by a signal.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub timed_out: bool,
+}
+
+pub struct Quiet {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+}
+
+impl Quiet {
+    pub fn ok(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+impl Shell<'_> {
+    fn command(&self, argv: &[&str], env: &[(&str, &str)], cwd: Option<&str>, limit: Duration) -> Command {
+        let exec = ExecSpec {
+            argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+            env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            cwd: cwd.map(str::to_owned),
+            timeout_seconds: u32::try_from(limit.as_secs()).unwrap_or(u32::MAX),
+            kill_group_on_exit: true,
+        };
+        Command::Exec { pod: self.run.pod.0, exec }
+    }
+
+    /// Runs a command for what it prints on its standard output.
+    pub async fn quiet(&self, step: &'static str, argv: &[&str]) -> Result<Quiet, Halt> {
+        let broken = |error| halt(step, error);
+        let work = async {
+            let command = self.command(argv, &[], None, QUIET_DEADLINE);
+            let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Control, command).await?;
+            writer.message(&StreamInput::Eof).await?;
+            let mut stdout = Vec::new();
+            loop {
+                match reader.next().await? {
+                    Received::Stdout(bytes) if stdout.len() + bytes.len() <= QUIET_OUTPUT => stdout.extend_from_slice(&bytes),
+                    Received::Message(StreamOutput::Exit { code, .. }) => return Ok(Quiet { code, stdout }),
+                    Received::Stdout(_) | Received::Stderr(_) | Received::Message(_) => {}
+                }
+            }
+        };
+        let limit = QUIET_DEADLINE + GRACE;
+        timeout(limit, work).await.unwrap_or(Err(LinkError::Timeout(limit))).map_err(broken)
+    }
+
+    /// Runs a command whose output goes to the log as it comes.
+    pub async fn logged(
+        &self,
+        step: &mut Step<'_>,
+        argv: &[&str],
+        env: &[(&str, &str)],
+        cwd: Option<&str>,
+        limit: Duration,
+    ) -> Result<Ended, Halt> {
+        let name = step.name();
+        let broken = |error| halt(name, error);
+        let command = self.command(argv, env, cwd, limit);
+        let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Control, command).await.map_err(broken)?;
+        writer.message(&StreamInput::Eof).await.map_err(broken)?;
+        let deadline = Instant::now() + limit + GRACE;
+        let mut waiting: Option<(EventStream, Vec<u8>, Instant)> = None;
+        loop {
+            let until = waiting.as_ref().map_or(deadline, |(.., since)| (*since + BATCH_DELAY).min(deadline));
+            let received = timeout_at(until, reader.next()).await;
+            let (stream, bytes) = match received {
+                Err(_) if Instant::now() >= deadline => return Err(broken(LinkError::Timeout(limit + GRACE))),
+                Err(_) => {
+                    flush(step, &mut waiting).await?;
+                    continue;
+                }
+                Ok(Ok(Received::Stdout(bytes))) => (EventStream::Stdout, bytes),
+                Ok(Ok(Received::Stderr(bytes))) => (EventStream::Stderr, bytes),
+                Ok(Ok(Received::Message(StreamOutput::Exit { code, timed_out, .. }))) => {
+                    flush(step, &mut waiting).await?;
+                    return Ok(Ended { code, timed_out });
+                }
+                Ok(Ok(Received::Message(_))) => continue,
+                Ok(Err(error)) => {
+                    flush(step, &mut waiting).await?;
+                    return Err(broken(error));
+                }
+            };
+            if waiting.as_ref().is_some_and(|(other, held, _)| *other != stream || held.len() >= BATCH) {
+                flush(step, &mut waiting).await?;
+            }
+            waiting.get_or_insert_with(|| (stream, Vec::new(), Instant::now())).1.extend_from_slice(&bytes);
+        }
+    }
+}
+
+async fn flush(step: &mut Step<'_>, waiting: &mut Option<(EventStream, Vec<u8>, Instant)>) -> Result<(), Halt> {
+    match waiting.take() {
+        Some((stream, bytes, _)) => step.output(stream, &bytes).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,448 @@
+//! Who may do what with pods: members of a pod's team use it; only its owner and the team's owners delete it.
+
+use super::{
+    event_store, quota, store,
+    store::{Cursor, NewRow, PodRow, WishRow},
+    streams, wishes,
+};
+use crate::{control::ControlPlane, db::fault, hosts::HostTarget};
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use pinacle_app::{
+    AppError, AppResult, ErrorCode, FieldErrors,
+    backend::{Caller, FileContent, Pods, Scope, TerminalConnection},
+    ids::{HostId, PodId, TeamId},
+    pods::{
+        BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery, PodStatus,
+        RepositoryAddress, SetupState, Terminal, Tier, Wish, timeline::UsualTime,
+    },
+    teams::TeamRole,
+};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const DEFAULT_PAGE: u32 = 50;
+const MAX_PAGE: u32 = 100;
+const MAX_EVENTS: u32 = 1000;
+const MAX_SEARCH: usize = 100;
+const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// A form or body after it was parsed.
+struct Wanted {
+    name: PodName,
+    tier: Tier,
+    repository: Option<String>,
+    branch: Option<BranchName>,
+}
+
+fn writes(caller: &Caller) -> AppResult<()> {
+    if caller.scope == Scope::Write { Ok(()) } else { Err(AppError::forbidden("This token may only read.")) }
+}
+
+fn parse(new: &NewPod) -> AppResult<Wanted> {
+    let mut errors = FieldErrors::default();
+    let name = errors.take("name", PodName::parse(&new.name));
+    let tier = errors.take("tier", Tier::parse(&new.tier).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge."));
+    let given = |text: &Option<String>| text.as_deref().map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
+    let repository = given(&new.repository).and_then(|text| errors.take("repository", RepositoryAddress::parse(&text)));
+    let branch = given(&new.branch).and_then(|text| errors.take("branch", BranchName::parse(&text)));
+    if branch.is_some() && given(&new.repository).is_none() {
+        errors.add("branch", "A branch needs a repository.");
+    }
+    match (name, tier) {
+        (Some(name), Some(tier)) if errors.is_empty() => Ok(Wanted { name, tier, repository: repository.map(|r| r.to_string()), branch }),
+        _ => Err(errors.into_error()),
+    }
+}
+
+fn taken(name: &PodName) -> AppError {
+    let mut error = AppError::field("name", format!("You have a pod called {name} already."));
+    error.code = ErrorCode::Taken;
+    error
+}
+
+fn cursor_text(row: &PodRow) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", row.created_at.unix_timestamp_nanos(), row.id))
+}
+
+fn parse_cursor(text: &str) -> AppResult<Cursor> {
+    let parsed = || {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (at, id) = text.split_once(' ')?;
+        Some(Cursor { created_at: OffsetDateTime::from_unix_timestamp_nanos(at.parse().ok()?).ok()?, id: id.parse::<Uuid>().ok()? })
+    };
+    parsed().ok_or_else(|| AppError::field("cursor", "This cursor is not one of ours: use next_cursor of the page before."))
+}
+
+/// The statuses that a filter's word stands for.
+fn statuses(filter: Option<&str>) -> AppResult<Vec<&'static str>> {
+    let chosen: fn(PodStatus) -> bool = match filter.filter(|f| !f.is_empty()) {
+        None => return Ok(Vec::new()),
+        Some("running") => |s| s == PodStatus::Running,
+        Some("moving") => PodStatus::is_moving,
+        Some("stopped") => |s| s == PodStatus::Stopped,
+        Some("failed") => |s| s == PodStatus::Failed,
+        Some(_) => return Err(AppError::field("status", "One of running, moving, stopped, failed.")),
+    };
+    Ok(PodStatus::ALL.into_iter().filter(|s| chosen(*s)).map(PodStatus::as_str).collect())
+}
+
+impl ControlPlane {
+    /// The pod, for a member of its team; deleted ones included.
+    pub(super) async fn pod_row(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
+        store::get_for(&self.db, id, caller.user).await.map_err(fault)?.ok_or_else(AppError::not_found)
+    }
+
+    /// As `pod_row`; a deleted pod is not there any more.
+    async fn live_row(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
+        let row = self.pod_row(caller, id).await?;
+        if row.status() == PodStatus::Deleted { Err(AppError::not_found()) } else { Ok(row) }
+    }
+
+    /// A pod whose sandbox runs, and its host.
+    pub(super) async fn running(&self, caller: &Caller, id: PodId) -> AppResult<HostTarget> {
+        let row = self.live_row(caller, id).await?;
+        if row.status() != PodStatus::Running {
+            let message = format!("This needs a running pod; {} is {}.", row.name, row.status().label().to_lowercase());
+            return Err(AppError::new(ErrorCode::WrongState, message));
+        }
+        let host = row.host_id.ok_or_else(AppError::internal)?;
+        crate::hosts::store::target(&self.db, HostId(host)).await.map_err(fault)?.ok_or_else(AppError::internal)
+    }
+
+    async fn role(&self, caller: &Caller, team: TeamId) -> AppResult<TeamRole> {
+        crate::teams::store::role(&self.db, team, caller.user).await.map_err(fault)?.ok_or_else(AppError::not_found)
+    }
+
+    async fn personal_team(&self, caller: &Caller) -> AppResult<TeamId> {
+        use pinacle_app::backend::Teams;
+        self.teams(caller).await?.into_iter().find(|t| t.personal).map(|t| t.id).ok_or_else(AppError::internal)
+    }
+
+    /// Where a new pod goes, after the team, the name and the quota were checked within the transaction.
+    async fn admit(&self, caller: &Caller, new: &NewPod, wanted: &Wanted, tx: &mut sqlx::PgConnection) -> AppResult<TeamId> {
+        let team = match new.team_id {
+            Some(team) => match self.role(caller, team).await {
+                Ok(_) => team,
+                Err(error) if error.code == ErrorCode::NotFound => return Err(AppError::field("team_id", "You are in no team with this id.")),
+                Err(error) => return Err(error),
+            },
+            None => self.personal_team(caller).await?,
+        };
+        store::lock_owner(tx, caller.user).await.map_err(fault)?;
+        if store::names_of(&mut *tx, caller.user).await.map_err(fault)?.iter().any(|name| name == wanted.name.as_str()) {
+            return Err(taken(&wanted.name));
+        }
+        let used = quota::of(tx, &self.config.quota, caller.user).await.map_err(fault)?;
+        quota::check(&used, quota::Addition::new_pod(wanted.tier))?;
+        Ok(team)
+    }
+
+    /// Writes a wish and answers with the pod as it is then.
+    async fn write_wish(&self, caller: &Caller, id: PodId, wish: WishRow<'_>, job: &'static str) -> AppResult<Pod> {
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        wishes::write(&mut tx, id, wish, job).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        self.pod(caller, id).await
+    }
+
+    /// The row of a pod that its caller may change, unless it is on its way out.
+    async fn changeable(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
+        writes(caller)?;
+        let row = self.live_row(caller, id).await?;
+        if row.desired() == Desired::Deleted {
+            return Err(AppError::new(ErrorCode::WrongState, format!("{} is being deleted.", row.name)));
+        }
+        Ok(row)
+    }
+}
+
+#[async_trait]
+impl Pods for ControlPlane {
+    async fn pods(&self, caller: &Caller, query: PodQuery) -> AppResult<Page<Pod>> {
+        if query.search.as_ref().is_some_and(|s| s.len() > MAX_SEARCH || s.contains('\0')) {
+            return Err(AppError::field("search", format!("At most {MAX_SEARCH} characters.")));
+        }
+        let query = PodQuery { search: query.search.filter(|s| !s.is_empty()), tier: query.tier.filter(|t| !t.is_empty()), ..query };
+        if query.tier.as_deref().is_some_and(|t| Tier::parse(t).is_none()) {
+            return Err(AppError::field("tier", "One of dev.small, dev.medium, dev.large, dev.xlarge."));
+        }
+        let limit = query.limit.unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(AppError::field("limit", format!("1–{MAX_PAGE}.")));
+        }
+        let after = query.cursor.as_deref().map(parse_cursor).transpose()?;
+        let statuses = statuses(query.status.as_deref())?;
+        // One more than asked for says whether there is another page.
+        let mut rows = store::list_for(&self.db, caller.user, &query, &statuses, after, i64::from(limit) + 1).await.map_err(fault)?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next_cursor = rows.last().filter(|_| more).map(cursor_text);
+        Ok(Page { items: rows.into_iter().map(Pod::from).collect(), next_cursor })
+    }
+
+    async fn pod(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
+        Ok(self.live_row(caller, id).await?.into())
+    }
+
+    async fn check_pod(&self, caller: &Caller, new: &NewPod) -> AppResult<()> {
+        let wanted = parse(new)?;
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        // Rolled back: nothing was written.
+        self.admit(caller, new, &wanted, &mut tx).await.map(|_| ())
+    }
+
+    async fn suggest_name(&self, caller: &Caller, repository: Option<&str>) -> AppResult<String> {
+        let names = store::names_of(&self.db, caller.user).await.map_err(fault)?;
+        Ok(PodName::suggest(repository, &names).as_str().to_owned())
+    }
+
+    async fn create_pod(&self, caller: &Caller, new: NewPod, idempotency_key: Option<String>) -> AppResult<Pod> {
+        writes(caller)?;
+        if idempotency_key.as_ref().is_some_and(|k| k.is_empty() || k.len() > MAX_IDEMPOTENCY_KEY || k.contains('\0')) {
+            return Err(AppError::new(ErrorCode::BadRequest, format!("Idempotency-Key has 1–{MAX_IDEMPOTENCY_KEY} characters.")));
+        }
+        let wanted = parse(&new)?;
+        let body_hash = Sha256::digest(serde_json::to_vec(&new).map_err(|_| AppError::internal())?).to_vec();
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        store::lock_owner(&mut tx, caller.user).await.map_err(fault)?;
+        if let Some(key) = &idempotency_key
+            && let Some((id, hash)) = store::by_idempotency_key(&mut tx, caller.user, key).await.map_err(fault)?
+        {
+            if hash != body_hash {
+                return Err(AppError::new(ErrorCode::WrongState, "This Idempotency-Key was used with another body."));
+            }
+            drop(tx);
+            return Ok(self.pod_row(caller, id).await?.into());
+        }
+        let team = self.admit(caller, &new, &wanted, &mut tx).await?;
+        let id = PodId(Uuid::now_v7());
+        let row = NewRow {
+            id,
+            team,
+            owner: caller.user,
+            name: wanted.name.as_str(),
+            tier: wanted.tier,
+            repository: wanted.repository.as_deref(),
+            branch: wanted.branch.as_ref().map(BranchName::as_str),
+        };
+        store::insert(&mut tx, row).await.map_err(fault)?;
+        if let Some(key) = &idempotency_key {
+            store::keep_idempotency_key(&mut tx, caller.user, key, &body_hash, id).await.map_err(fault)?;
+        }
+        wishes::enqueue(&mut tx, id, "provision-pod", wishes::ASKED).await.map_err(fault)?;
+        crate::news::notify(&mut tx, crate::news::Change::Pod(id)).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        self.pod(caller, id).await
+    }
+
+    async fn update_pod(&self, caller: &Caller, id: PodId, patch: PodPatch) -> AppResult<Pod> {
+        let row = self.changeable(caller, id).await?;
+        let mut errors = FieldErrors::default();
+        let name = patch.name.as_deref().and_then(|n| errors.take("name", PodName::parse(n)));
+        let tier = patch.tier.as_deref().and_then(|t| errors.take("tier", Tier::parse(t).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge.")));
+        errors.check()?;
+        let tier = tier.filter(|t| *t != row.tier());
+        if let Some(tier) = tier
+            && tier.disk_bytes() < row.tier().disk_bytes()
+            && row.booted
+        {
+            return Err(AppError::field("tier", format!("The disk of {} is larger than {}'s: a disk can't shrink.", row.name, tier.as_str())));
+        }
+        let owner = pinacle_app::ids::UserId(row.owner_id);
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        store::lock_owner(&mut tx, owner).await.map_err(fault)?;
+        if let Some(tier) = tier {
+            let used = quota::of(&mut tx, &self.config.quota, owner).await.map_err(fault)?;
+            let running = row.desired() == Desired::Running;
+            let more = |what: fn(Tier) -> u64| what(tier).saturating_sub(what(row.tier()));
+            let addition = quota::Addition {
+                pods: 0,
+                cpu_milli: if running { more(|t| t.cpu_milli().into()) } else { 0 },
+                memory_bytes: if running { more(Tier::memory_bytes) } else { 0 },
+                disk_bytes: more(Tier::disk_bytes),
+            };
+            quota::check(&used, addition)?;
+        }
+        let update = store::update(&mut tx, id, name.as_ref().map(PodName::as_str), tier).await;
+        match (update, name) {
+            (Err(error), Some(name)) if crate::db::broken_constraint(&error) == Some("pods_name") => return Err(taken(&name)),
+            (result, _) => result.map_err(fault)?,
+        }
+        crate::news::notify(&mut tx, crate::news::Change::Pod(id)).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        self.pod(caller, id).await
+    }
+
+    async fn wish(&self, caller: &Caller, id: PodId, wish: Wish) -> AppResult<Pod> {
+        writes(caller)?;
+        let row = self.live_row(caller, id).await?;
+        if wish == Wish::Delete {
+            if row.owner_id != caller.user.0 && self.role(caller, TeamId(row.team_id)).await? != TeamRole::Owner {
+                return Err(AppError::forbidden("Only the pod's owner and the team's owners delete it."));
+            }
+            return self.write_wish(caller, id, WishRow { desired: Some(Desired::Deleted), ..WishRow::default() }, "cleanup-pod").await;
+        }
+        if wish == Wish::Retry {
+            return self.write_wish(caller, id, WishRow::default(), wishes::job_name(row.desired(), row.booted)).await;
+        }
+        let row = self.changeable(caller, id).await?;
+        if wish == Wish::Stop {
+            return self.write_wish(caller, id, WishRow { desired: Some(Desired::Stopped), ..WishRow::default() }, "stop-pod").await;
+        }
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        if row.desired() != Desired::Running {
+            let owner = pinacle_app::ids::UserId(row.owner_id);
+            store::lock_owner(&mut tx, owner).await.map_err(fault)?;
+            let used = quota::of(&mut tx, &self.config.quota, owner).await.map_err(fault)?;
+            quota::check(&used, quota::Addition::start(row.tier()))?;
+        }
+        let wish = WishRow { desired: Some(Desired::Running), reboot: wish == Wish::Restart, ..WishRow::default() };
+        wishes::write(&mut tx, id, wish, wishes::job_name(Desired::Running, row.booted)).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        self.pod(caller, id).await
+    }
+
+    async fn approve_setup(&self, caller: &Caller, id: PodId, plan_digest: &str) -> AppResult<Pod> {
+        let row = self.changeable(caller, id).await?;
+        let current = row.setup_detail.0.plan_digest.as_deref();
+        if current != Some(plan_digest) {
+            return Err(AppError::new(ErrorCode::WrongState, "The plan is another one by now. Look at it again before you approve."));
+        }
+        // Twice is once.
+        if row.approved_digest.as_deref() == Some(plan_digest) && row.setup() != SetupState::AwaitingApproval {
+            return Ok(row.into());
+        }
+        self.write_wish(caller, id, WishRow { approve: Some(plan_digest), set_up_again: true, ..WishRow::default() }, "set-up-pod").await
+    }
+
+    async fn retry_setup(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
+        let row = self.changeable(caller, id).await?;
+        if row.repository.is_none() {
+            return Err(AppError::new(ErrorCode::WrongState, "An empty pod has nothing to set up."));
+        }
+        self.write_wish(caller, id, WishRow { set_up_again: true, ..WishRow::default() }, "set-up-pod").await
+    }
+
+    async fn events(&self, caller: &Caller, id: PodId, after: i64, limit: u32) -> AppResult<Vec<PodEvent>> {
+        self.pod_row(caller, id).await?;
+        event_store::after(&self.db, id, after, i64::from(limit.clamp(1, MAX_EVENTS))).await.map_err(fault)
+    }
+
+    async fn watch_pod(&self, caller: &Caller, id: PodId, after: i64) -> AppResult<BoxStream<'static, PodNews>> {
+        self.pod_row(caller, id).await?;
+        Ok(streams::watch_pod(self.clone(), caller.clone(), id, after))
+    }
+
+    async fn watch_pods(&self, caller: &Caller) -> AppResult<BoxStream<'static, Pod>> {
+        Ok(streams::watch_pods(self.clone(), caller.clone()))
+    }
+
+    async fn usual_times(&self, caller: &Caller, id: PodId) -> AppResult<Vec<UsualTime>> {
+        self.pod_row(caller, id).await?;
+        event_store::usual(&self.db, id).await.map_err(fault)
+    }
+
+    async fn month_use(&self, caller: &Caller, id: PodId) -> AppResult<MonthUse> {
+        self.pod_row(caller, id).await?;
+        let now = OffsetDateTime::now_utc();
+        let month = now.replace_day(1).unwrap_or(now).replace_time(time::Time::MIDNIGHT);
+        let month_seconds = f64::from(now.month().length(now.year())) * 86_400.0;
+        let spans = store::running_seconds(&self.db, id, month).await.map_err(fault)?;
+        let cents: f64 = spans.iter().map(|(tier, seconds)| f64::from(tier.dollars()) * 100.0 * seconds / month_seconds).sum();
+        Ok(MonthUse { running_seconds: spans.iter().map(|(_, s)| *s as u64).sum(), cents: cents.round() as u64 })
+    }
+
+    async fn live(&self, caller: &Caller, id: PodId) -> AppResult<PodLive> {
+        let host = self.running(caller, id).await?;
+        streams::live(self, &host, id).await
+    }
+
+    async fn restart_process(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()> {
+        writes(caller)?;
+        let host = self.running(caller, id).await?;
+        super::inside::restart_process(self, &host, id, name).await
+    }
+
+    async fn process_log(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<BoxStream<'static, AppResult<Bytes>>> {
+        let host = self.running(caller, id).await?;
+        super::inside::process_log(self, &host, id, name).await
+    }
+
+    async fn exec(&self, caller: &Caller, id: PodId, request: ExecRequest) -> AppResult<ExecResult> {
+        writes(caller)?;
+        let host = self.running(caller, id).await?;
+        self.mark_used(id).await;
+        super::inside::exec(self, &host, id, request).await
+    }
+
+    async fn read_file(&self, caller: &Caller, id: PodId, path: &str) -> AppResult<FileContent> {
+        let host = self.running(caller, id).await?;
+        super::inside::read_file(self, &host, id, path).await
+    }
+
+    async fn write_file(&self, caller: &Caller, id: PodId, path: &str, content: FileContent) -> AppResult<()> {
+        writes(caller)?;
+        let host = self.running(caller, id).await?;
+        self.mark_used(id).await;
+        super::inside::write_file(self, &host, id, path, content).await
+    }
+
+    async fn terminals(&self, caller: &Caller, id: PodId) -> AppResult<Vec<Terminal>> {
+        let host = self.running(caller, id).await?;
+        super::terminal::list(self, &host, id).await
+    }
+
+    async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, cols: u16, rows: u16) -> AppResult<TerminalConnection> {
+        writes(caller)?;
+        let host = self.running(caller, id).await?;
+        self.mark_used(id).await;
+        super::terminal::open(self, &host, id, name, cols, rows).await
+    }
+
+    async fn end_terminal(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()> {
+        writes(caller)?;
+        let host = self.running(caller, id).await?;
+        super::terminal::end(self, &host, id, name).await
+    }
+}
+
+impl ControlPlane {
+    /// A failure to note it is no reason to refuse the use itself.
+    async fn mark_used(&self, id: PodId) {
+        if let Err(error) = store::used(&self.db, id).await {
+            tracing::warn!(%error, %id, "when the pod was last used could not be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_that_breaks_its_rule_is_named() {
+        let new = NewPod { name: "My Pod".into(), tier: "dev.huge".into(), repository: Some("file:///etc".into()), branch: Some("--x".into()), team_id: None };
+        let error = parse(&new).err().unwrap();
+        assert_eq!(error.fields.keys().collect::<Vec<_>>(), ["branch", "name", "repository", "tier"]);
+    }
+
+    #[test]
+    fn an_empty_repository_field_is_an_empty_pod() {
+        let new = NewPod { name: "a".into(), tier: "dev.small".into(), repository: Some(" ".into()), ..NewPod::default() };
+        assert_eq!(parse(&new).ok().unwrap().repository, None);
+        let with_branch = NewPod { branch: Some("main".into()), ..new };
+        assert!(parse(&with_branch).err().unwrap().of("branch").is_some());
+    }
+
+    #[test]
+    fn a_cursor_that_is_not_ours_is_refused() {
+        for text in ["", "x", "AAAA", "MTIz"] {
+            assert_eq!(parse_cursor(text).unwrap_err().fields.keys().next().unwrap(), "cursor");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Puts the parts together, and takes them apart again in order when the process is asked to end.
+
+use crate::{
+    config::Config,
+    control::{ControlPlane, Parts},
+    crypto::{KeyFileError, Sealer},
+    db,
+    github::GitHub,
+    hosts, jobs,
+    news::News,
+    queue,
+    ssh::{Connections, SshError},
+    web::{self, AppState, HealthParts, HealthProbe, JoinHandler, PartHealth},
+};
+use secrecy::ExposeSecret;
+use std::{io, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Seconds that the longest-due message may wait before the queue counts as degraded.
+const QUEUE_LATE: f64 = 30.0;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the database can't be used: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the tables can't be brought up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error(transparent)]
+    MasterKey(#[from] KeyFileError),
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    #[error("no client for GitHub: {0}")]
+    GitHub(#[from] reqwest::Error),
+    #[error("can't listen on {address}: {error}")]
+    Listen { address: std::net::SocketAddr, error: io::Error },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+async fn parts(config: Config) -> Result<ControlPlane, StartError> {
+    let sealer = Sealer::from_file(&config.master_key_file)?;
+    let connections = Connections::new(&config.ssh_key_file)?;
+    let github = GitHub::new(&config)?;
+    let db = db::open(&config).await?;
+    Ok(ControlPlane::new(Parts { config, db, sealer, github, news: News::default(), connections }))
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn asked_to_end() -> Result<CancellationToken, StartError> {
+    let token = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to end");
+        asked.cancel();
+    });
+    Ok(token)
+}
+
+/// Serves until asked to end; requests finish, jobs end or are handed back.
+pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> {
+    let stop = asked_to_end()?;
+    let address = config.listen;
+    let control = parts(config).await?;
+    let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })?;
+    let state = AppState::new(Arc::new(control.clone()), Arc::new(control.clone()), health(&control), join(&control), stop.clone());
+    let mut tasks = JoinSet::new();
+    // It outlives the stop: what ends still tells its watchers.
+    let listening = CancellationToken::new();
+    tasks.spawn(control.news.clone().listen(control.db.clone(), listening.clone()));
+    if with_worker {
+        tasks.spawn(jobs::work(control.clone(), stop.clone()));
+    }
+    tracing::info!(%address, url = %control.config.url, "serving");
+    let served = web::serve(listener, web::router(state), stop.clone()).await;
+    stop.cancel();
+    finish(tasks, listening, usize::from(with_worker)).await;
+    Ok(served?)
+}
+
+/// Works off the queue until asked to end.
+pub async fn work(config: Config) -> Result<(), StartError> {
+    let stop = asked_to_end()?;
+    let control = parts(config).await?;
+    let mut tasks = JoinSet::new();
+    let listening = CancellationToken::new();
+    tasks.spawn(control.news.clone().listen(control.db.clone(), listening.clone()));
+    tasks.spawn(jobs::work(control, stop));
+    finish(tasks, listening, 1).await;
+    Ok(())
+}
+
+/// Waits for so many tasks to end, then lets go of the news.
+async fn finish(mut tasks: JoinSet<()>, listening: CancellationToken, workers: usize) {
+    for _ in 0..workers {
+        if let Some(Err(error)) = tasks.join_next().await {
+            tracing::error!(%error, "a task ended by a fault");
+        }
+    }
+    listening.cancel();
+    while tasks.join_next().await.is_some() {}
+}
+
+fn join(control: &ControlPlane) -> JoinHandler {
+    let control = control.clone();
+    Arc::new(move |token, request| {
+        let control = control.clone();
+        Box::pin(async move { hosts::join(&control, token.expose_secret(), request).await })
+    })
+}
+
+fn health(control: &ControlPlane) -> HealthProbe {
+    let control = control.clone();
+    Arc::new(move || {
+        let control = control.clone();
+        Box::pin(async move { parts_of(&control).await })
+    })
+}
+
+async fn parts_of(control: &ControlPlane) -> HealthParts {
+    let asked = async {
+        let late = queue::metrics(&control.db).await?.iter().any(|m| m.oldest_due_seconds > QUEUE_LATE);
+        let (hosts, heard) = hosts::store::heard(&control.db).await?;
+        let queue = if late { PartHealth::Degraded } else { PartHealth::Ok };
+        let hosts = match (hosts, heard) {
+            // Nothing has joined yet, or nothing answers.
+            (_, 0) => PartHealth::Down,
+            (all, heard) if heard < all => PartHealth::Degraded,
+            _ => PartHealth::Ok,
+        };
+        Ok::<_, sqlx::Error>(HealthParts { database: PartHealth::Ok, queue, hosts })
+    };
+    asked.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the database does not answer");
+        HealthParts { database: PartHealth::Down, queue: PartHealth::Down, hosts: PartHealth::Down }
+    })
+}

@@ -1,0 +1,46 @@
+//! Ends what is open when the right to it ends: the browser was signed out, the token revoked, the server stops.
+
+use super::AppState;
+use crate::{account, news::Change};
+use pinacle_app::backend::{Caller, Door};
+use std::time::Duration;
+
+/// How often a credential is looked at again without news: tokens are revoked and expire without any.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// Resolves with the reason, for a person, when what the caller has open must close.
+pub async fn ended(state: AppState, caller: Caller) -> &'static str {
+    tokio::select! {
+        () = state.shutdown.cancelled() => "The server restarts.",
+        () = credential_ended(&state, &caller) => match caller.door {
+            Door::Session(_) => "This browser was signed out.",
+            Door::Token(_) => "The API token was revoked or has expired.",
+        },
+    }
+}
+
+async fn credential_ended(state: &AppState, caller: &Caller) {
+    // Listening comes first, so that nothing is lost between the look and the news.
+    let mut news = state.control.news.subscribe();
+    let mut clock = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        let look = tokio::select! {
+            _ = clock.tick() => true,
+            change = news.next() => match change {
+                None => return,
+                Some(Change::SessionEnded(session)) => caller.door == Door::Session(session),
+                Some(Change::SessionsEnded(user)) => caller.user == user && matches!(caller.door, Door::Session(_)),
+                Some(Change::Missed) => true,
+                Some(Change::Pod(_) | Change::Events(_)) => false,
+            },
+        };
+        if look {
+            match account::still_holds(&state.control, caller).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // Logged there. A database that is away for a moment signs nobody out; the next look tells.
+                Err(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! `/live`: what is live, for browsers: by session cookie, from our own pages only (see `origin`).
+
+use super::{
+    AppState, files, guard,
+    problem::Answer,
+    rest::extract::{Params, PathId, PathPair},
+    session::Asker,
+    sse, terminal,
+};
+use crate::account::may_change;
+use axum::{
+    Router,
+    body::Body,
+    extract::{
+        DefaultBodyLimit, State,
+        ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    response::Response,
+    routing::get,
+};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, stream::BoxStream};
+use http::HeaderMap;
+use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, ids::PodId};
+use serde::Deserialize;
+use std::pin::pin;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/live/pods", get(pods))
+        .route("/live/pods/{id}/events", get(pod_news))
+        .route("/live/pods/{id}/terminals/{name}", get(terminal))
+        .route("/live/pods/{id}/logs/{process}", get(process_log))
+        .route("/live/pods/{id}/files", get(download).put(upload).layer(DefaultBodyLimit::disable()))
+}
+
+async fn pods(State(state): State<AppState>, Asker(caller): Asker) -> Answer<Response> {
+    sse::pods(state, caller).await
+}
+
+#[derive(Deserialize)]
+struct After {
+    after: Option<String>,
+}
+
+async fn pod_news(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<PodId>,
+    Params(query): Params<After>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let after = sse::after_of(query.after.as_deref())?;
+    sse::pod_news(state, caller, id, after, &headers).await
+}
+
+/// The size of the screen that looks at a terminal, and who looks.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Screen {
+    /// 2–1000; 80 if left out.
+    cols: Option<u16>,
+    /// 1–1000; 24 if left out.
+    rows: Option<u16>,
+    /// Chosen by the client and kept when it reconnects. With it, input is acknowledged and output has to be.
+    client: Option<Uuid>,
+}
+
+pub type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+async fn terminal(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathPair(id, name): PathPair,
+    Params(screen): Params<Screen>,
+    upgrade: Upgrade,
+) -> Answer<Response> {
+    attach(state, caller, &id, name, screen, upgrade).await
+}
+
+/// Attaches to a terminal; at both doors.
+pub async fn attach(state: AppState, caller: Caller, id: &str, name: String, screen: Screen, upgrade: Upgrade) -> Answer<Response> {
+    let pod: PodId = id.parse().map_err(|_| AppError::not_found())?;
+    // Typing is a change, whatever the method is.
+    may_change(&caller)?;
+    let (cols, rows) = terminal::size(screen.cols, screen.rows)?;
+    let upgrade = upgraded(upgrade)?;
+    let slot = state.streams.take(caller.user)?;
+    let connection = match state.backend.open_terminal(&caller, pod, &name, cols, rows).await {
+        Ok(connection) => connection,
+        Err(error) if terminal::is_shown(&error) => return Ok(upgrade.on_upgrade(move |socket| terminal::refuse(socket, error))),
+        Err(error) => return Err(error.into()),
+    };
+    let client = screen.client.map(|client| terminal::ClientKey { user: caller.user, pod, terminal: name, client });
+    Ok(upgrade.on_upgrade(move |socket| terminal::attach(state, caller, socket, connection, client, slot)))
+}
+
+async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, process): PathPair, upgrade: Upgrade) -> Answer<Response> {
+    let pod: PodId = id.parse().map_err(|_| AppError::not_found())?;
+    let upgrade = upgraded(upgrade)?;
+    let slot = state.streams.take(caller.user)?;
+    let log = match state.backend.process_log(&caller, pod, &process).await {
+        Ok(log) => log,
+        Err(error) if terminal::is_shown(&error) => return Ok(upgrade.on_upgrade(move |socket| terminal::refuse(socket, error))),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(upgrade.on_upgrade(async move |socket| {
+        let _held = slot;
+        follow(state, caller, socket, log).await;
+    }))
+}
+
+fn upgraded(upgrade: Upgrade) -> Result<WebSocketUpgrade, AppError> {
+    upgrade
+        .map(|upgrade| upgrade.max_message_size(terminal::MOST_MESSAGE).max_frame_size(terminal::MOST_MESSAGE))
+        .map_err(|_| AppError::new(ErrorCode::BadRequest, "This is a WebSocket: connect to it as one."))
+}
+
+/// Sends a log as it grows until it ends, the reader goes, or its right does.
+async fn follow(state: AppState, caller: Caller, socket: WebSocket, log: BoxStream<'static, AppResult<Bytes>>) {
+    let (mut sink, mut stream) = socket.split();
+    let mut log = pin!(log.take_until(guard::ended(state, caller)));
+    // The reader says nothing but that it is there, and goodbye.
+    let gone = async {
+        while let Ok(Some(Ok(message))) = tokio::time::timeout(terminal::SILENCE, stream.next()).await
+            && !matches!(message, Message::Close(_))
+        {}
+    };
+    let writing = async {
+        let mut ping = tokio::time::interval(terminal::PING);
+        loop {
+            let message = tokio::select! {
+                chunk = log.next() => match chunk {
+                    Some(Ok(chunk)) => Message::Binary(chunk),
+                    Some(Err(error)) => Message::text(serde_json::json!({ "closed": { "reason": error.message } }).to_string()),
+                    None => break,
+                },
+                _ = ping.tick() => Message::Ping(Bytes::new()),
+            };
+            match tokio::time::timeout(terminal::SEND_DEADLINE, sink.send(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(terminal::SEND_DEADLINE, sink.close()).await {
+            tracing::debug!(%error, "a log's socket did not close");
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = writing => {}
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct FileQuery {
+    /// Relative to /home/dev, or absolute.
+    pub path: Option<String>,
+}
+
+async fn download(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<PodId>,
+    Params(query): Params<FileQuery>,
+) -> Answer<Response> {
+    files::download(state, caller, id, query.path).await
+}
+
+async fn upload(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<PodId>,
+    Params(query): Params<FileQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    files::upload(state, caller, id, query.path, &headers, body).await
+}

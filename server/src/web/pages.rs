@@ -1,0 +1,151 @@
+//! Pages, server functions and static files. Pages and server functions find `Arc<dyn Backend>` by `use_context`,
+//! and `Caller` where somebody is signed in.
+
+use super::{AppState, problem::Problem};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Method, StatusCode, header::CACHE_CONTROL, request::Parts};
+use leptos::prelude::*;
+use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context, render_route_with_context};
+use pinacle_app::{AppError, backend::Caller};
+use tower::ServiceExt;
+use tower_http::{compression::CompressionLayer, services::ServeDir};
+
+/// Names that carry a hash of their content.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// Kept, and asked for again each time: a 304 in most cases.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+/// Pages and answers are one person's.
+const NEVER: HeaderValue = HeaderValue::from_static("no-store");
+
+pub fn router(state: &AppState) -> Router<AppState> {
+    let routes = generate_route_list(App);
+    let document = document(state);
+    let page = render_route_with_context::<AppState, _>(routes.clone(), context(state), document.clone());
+    let page = async move |state: State<AppState>, request: Request| page(state, request).await;
+    // What is no page is answered by the pages' own "not found", inside their frame.
+    let missing = render_app_async_with_context(context(state), document);
+    let missing = async move |request: Request| {
+        let mut response = missing(request).await;
+        if response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        response
+    };
+    Router::new()
+        .leptos_routes_with_handler(routes, page)
+        .fallback(missing)
+        .layer(middleware::map_response(async |mut response: Response| {
+            response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
+            response
+        }))
+        .layer(CompressionLayer::new())
+}
+
+fn document(state: &AppState) -> impl Fn() -> AnyView + Clone + Send + Sync + 'static {
+    let options = state.leptos.clone();
+    move || shell(options.clone()).into_any()
+}
+
+/// Until the pages are there.
+fn shell(_: LeptosOptions) -> impl IntoView {
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <title>"Pinacle"</title>
+            </head>
+            <body>
+                <App />
+            </body>
+        </html>
+    }
+}
+
+#[component]
+fn App() -> impl IntoView {
+    view! { <p>"The pages are not built in."</p> }
+}
+
+/// What Leptos runs before each page and server function; the request stands in its context already.
+fn context(state: &AppState) -> impl Fn() + Clone + Send + Sync + 'static {
+    let backend = state.backend.clone();
+    move || {
+        provide_context(backend.clone());
+        if let Some(caller) = use_context::<Parts>().and_then(|parts| parts.extensions.get::<Caller>().cloned()) {
+            provide_context(caller);
+        }
+    }
+}
+
+pub async fn server_function(State(state): State<AppState>, request: Request) -> Response {
+    let known = leptos::server_fn::axum::server_fn_paths().any(|(path, method)| path == request.uri().path() && method == *request.method());
+    if !known {
+        return Problem(AppError::not_found()).into_response();
+    }
+    let mut response = leptos_axum::handle_server_fns_with_context(context(&state), request).await.into_response();
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
+    response
+}
+
+/// A file of the site where there is one. Before the session, so that a file costs no query.
+pub async fn site_file(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if !is_file(&request) {
+        return next.run(request).await;
+    }
+    let mut ask = Request::new(Body::empty());
+    *ask.method_mut() = request.method().clone();
+    *ask.uri_mut() = request.uri().clone();
+    *ask.headers_mut() = request.headers().clone();
+    let files = ServeDir::new(&state.control.config.site_root).append_index_html_on_directories(false).precompressed_br().precompressed_gzip();
+    // Compressed while it is sent, where the build has left no compressed copy.
+    let files = tower::ServiceBuilder::new().layer(CompressionLayer::new()).service(files);
+    let answer = match files.oneshot(ask).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    };
+    if answer.status() == StatusCode::NOT_FOUND {
+        return next.run(request).await;
+    }
+    let mut answer = answer.map(Body::new);
+    let cached = if has_hash(request.uri().path()) { FOR_EVER } else { ASK_AGAIN };
+    answer.headers_mut().insert(CACHE_CONTROL, cached);
+    answer
+}
+
+/// Files have an extension; pages and doors have none.
+fn is_file(request: &Request) -> bool {
+    let path = request.uri().path();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    reads && !path.starts_with("/live/") && path.rsplit('/').next().is_some_and(|name| name.contains('.') && !name.starts_with('.'))
+}
+
+/// `pinacle.3mW0y2mJ5rYl9Yd0B7tq1w.js`, as `cargo leptos build` names files with `hash-files`.
+fn has_hash(path: &str) -> bool {
+    const HASH: usize = 22;
+    path.rsplit('/').next().is_some_and(|name| {
+        let parts: Vec<&str> = name.split('.').collect();
+        parts.len() >= 3
+            && parts[1..parts.len() - 1]
+                .iter()
+                .any(|part| part.len() == HASH && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_with_a_hash_is_kept_for_ever() {
+        assert!(has_hash("/pkg/pinacle.3mW0y2mJ5rYl9Yd0B7tq1w.js"));
+        for path in ["/pkg/pinacle.js", "/pkg/pinacle_bg.wasm", "/vendor/xterm.min.js", "/"] {
+            assert!(!has_hash(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `/hosts`: for operators; to everybody else they are not there. Joining is a machine's, with its one-time token.
+
+use super::{
+    bearer,
+    extract::{JsonBody, ListQuery, Params, PathId},
+    page_of,
+};
+use crate::web::{AppState, problem::Answer, session::Asker};
+use axum::{Json, extract::State};
+use http::{HeaderMap, StatusCode};
+use pinacle_app::{
+    AppError, ErrorCode,
+    backend::Caller,
+    hosts::{Host, HostVerb, JoinInvitation, NewHost},
+    ids::HostId,
+    pods::Page,
+};
+use pinacle_host::protocol::{JoinReply, JoinRequest};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(hosts, add))
+        .routes(routes!(host))
+        .routes(routes!(cordon))
+        .routes(routes!(drain))
+        .routes(routes!(activate))
+        .routes(routes!(lost))
+        .routes(routes!(trust_key))
+}
+
+/// Without an API token.
+pub fn open_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(join))
+}
+
+/// Pod hosts
+#[utoipa::path(get, path = "/hosts", tag = "hosts", params(ListQuery), responses((status = 200, body = Page<Host>)))]
+async fn hosts(State(state): State<AppState>, Asker(caller): Asker, Params(query): Params<ListQuery>) -> Answer<Json<Page<Host>>> {
+    let hosts = state.backend.hosts(&caller).await?;
+    Ok(Json(page_of(hosts, &query, |host| host.id.to_string())?))
+}
+
+/// Add a host that is to join
+#[utoipa::path(post, path = "/hosts", tag = "hosts", request_body = NewHost, responses((status = 201, body = JoinInvitation)))]
+async fn add(State(state): State<AppState>, Asker(caller): Asker, JsonBody(new): JsonBody<NewHost>) -> Answer<(StatusCode, Json<JoinInvitation>)> {
+    Ok((StatusCode::CREATED, Json(state.backend.add_host(&caller, new).await?)))
+}
+
+/// One host
+#[utoipa::path(get, path = "/hosts/{id}", tag = "hosts", params(("id" = HostId, Path)), responses((status = 200, body = Host)))]
+async fn host(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<Json<Host>> {
+    Ok(Json(state.backend.host(&caller, id).await?))
+}
+
+/// Give a host no new pods
+#[utoipa::path(post, path = "/hosts/{id}/cordon", tag = "hosts", params(("id" = HostId, Path)), responses((status = 200, body = Host)))]
+async fn cordon(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<Json<Host>> {
+    change(&state, &caller, id, HostVerb::Cordon).await
+}
+
+/// Move a host's pods away
+#[utoipa::path(post, path = "/hosts/{id}/drain", tag = "hosts", params(("id" = HostId, Path)), responses((status = 200, body = Host)))]
+async fn drain(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<Json<Host>> {
+    change(&state, &caller, id, HostVerb::Drain).await
+}
+
+/// Give a host pods again
+#[utoipa::path(post, path = "/hosts/{id}/activate", tag = "hosts", params(("id" = HostId, Path)), responses((status = 200, body = Host)))]
+async fn activate(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<Json<Host>> {
+    change(&state, &caller, id, HostVerb::Activate).await
+}
+
+/// Give a host up: its pods can be deleted
+#[utoipa::path(post, path = "/hosts/{id}/lost", tag = "hosts", params(("id" = HostId, Path)), responses((status = 200, body = Host)))]
+async fn lost(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<Json<Host>> {
+    change(&state, &caller, id, HostVerb::Lost).await
+}
+
+async fn change(state: &AppState, caller: &Caller, id: HostId, verb: HostVerb) -> Answer<Json<Host>> {
+    Ok(Json(state.backend.change_host(caller, id, verb).await?))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TrustedKey {
+    /// One of the host's `offered_keys`.
+    fingerprint: String,
+}
+
+/// Trust a host key that was offered in place of the pinned one
+#[utoipa::path(post, path = "/hosts/{id}/keys", tag = "hosts", params(("id" = HostId, Path)), request_body = TrustedKey,
+    responses((status = 200, body = Host)))]
+async fn trust_key(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<HostId>,
+    JsonBody(key): JsonBody<TrustedKey>,
+) -> Answer<Json<Host>> {
+    Ok(Json(state.backend.trust_host_key(&caller, id, &key.fingerprint).await?))
+}
+
+/// A machine joins
+///
+/// What `pinacle-host join` asks, with the one-time token of POST /hosts as Bearer.
+#[utoipa::path(post, path = "/hosts/join", tag = "hosts", request_body = Object, responses((status = 200, body = Object)))]
+async fn join(State(state): State<AppState>, headers: HeaderMap, JsonBody(request): JsonBody<JoinRequest>) -> Answer<Json<JoinReply>> {
+    let token = bearer(&headers).ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "Send the one-time token: Authorization: Bearer …"))?;
+    Ok(Json((state.join)(token, request).await?))
+}

@@ -1,0 +1,188 @@
+//! `/api/v1`: everything that the product can do, for programs. Bearer tokens only: a session cookie is worth nothing here.
+
+mod account;
+mod exec;
+pub mod extract;
+mod hosts;
+mod pods;
+mod repositories;
+mod teams;
+mod terminals;
+
+use super::{
+    AppState,
+    problem::{Problem, ProblemBody},
+};
+use crate::account::{caller_for_token, may_change};
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use extract::ListQuery;
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{AUTHORIZATION, CACHE_CONTROL},
+};
+use pinacle_app::{AppError, AppResult, ErrorCode, pods::Page};
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        ContentBuilder, Ref, RefOr, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+use utoipa_axum::router::OpenApiRouter;
+
+const DEFAULT_LIMIT: u32 = 50;
+const MOST_LIMIT: u32 = 100;
+const BEARER: &str = "bearer";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Pinacle", version = "1", description = "Cloud development machines. A published path changes by optional fields only."),
+    components(schemas(ProblemBody)),
+    modifiers(&Common)
+)]
+struct Document;
+
+/// What every operation has: the bearer scheme, and problems for answers that say no.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        document.components.get_or_insert_default().add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+        document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+    }
+}
+
+pub fn router(state: &AppState) -> Router<AppState> {
+    let signed_in = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(account::router())
+        .merge(teams::router())
+        .merge(repositories::router())
+        .merge(pods::router())
+        .merge(exec::router())
+        .merge(terminals::router())
+        .merge(hosts::router());
+    let (signed_in, mut document) = signed_in.split_for_parts();
+    let (open, joining) = hosts::open_router().split_for_parts();
+    document.merge(joining);
+    add_problems(&mut document);
+    let document = Arc::new(under_prefix(document));
+    let signed_in = signed_in.route_layer(middleware::from_fn_with_state(state.clone(), authenticate));
+    Router::new()
+        .route("/openapi.json", get(async move || Json(document.as_ref().clone())))
+        .merge(signed_in)
+        .merge(open)
+        .fallback(async || Problem(AppError::new(ErrorCode::NotFound, "The API has no such path. See /api/v1/openapi.json.")))
+        .method_not_allowed_fallback(async || Problem(AppError::new(ErrorCode::MethodNotAllowed, "This path does not take that method.")))
+        .layer(middleware::map_response(async |mut response: Response| {
+            response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+            response
+        }))
+}
+
+/// The document names paths as they are asked for.
+fn under_prefix(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (format!("/api/v1{path}"), item)).collect();
+    document
+}
+
+fn add_problems(document: &mut utoipa::openapi::OpenApi) {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let problem = ResponseBuilder::new().description("Refused, or failed: RFC 9457").content("application/problem+json", content).build();
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten() {
+            operation.responses.responses.insert("default".to_owned(), RefOr::T(problem.clone()));
+        }
+    }
+}
+
+/// Who asks; whether its token may; and whether it asks too often.
+async fn authenticate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    match admit(&state, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => Problem(error).into_response(),
+    }
+}
+
+async fn admit(state: &AppState, request: &mut Request) -> AppResult<()> {
+    let token = bearer(request.headers()).ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "Send an API token: Authorization: Bearer …"))?;
+    let caller = caller_for_token(&state.control, token.expose_secret()).await?;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        may_change(&caller)?;
+        state.changes.take(caller.user)?;
+    }
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+/// The token of the one Authorization header.
+fn bearer(headers: &HeaderMap) -> Option<SecretString> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| SecretString::from(token.trim()))
+}
+
+/// A page of a list that is short enough to be read whole; the cursor is the key of the last item before it.
+fn page_of<T>(items: Vec<T>, query: &ListQuery, key: impl Fn(&T) -> String) -> AppResult<Page<T>> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MOST_LIMIT).contains(&limit) {
+        return Err(AppError::field("limit", format!("From 1 to {MOST_LIMIT}.")));
+    }
+    let begin = match &query.cursor {
+        None => 0,
+        Some(cursor) => {
+            let at = items.iter().position(|item| key(item) == *cursor);
+            at.ok_or_else(|| AppError::field("cursor", "Hand in the next_cursor of the page before, or none."))? + 1
+        }
+    };
+    let more = items.len() > begin + limit as usize;
+    let items: Vec<T> = items.into_iter().skip(begin).take(limit as usize).collect();
+    let next_cursor = items.last().filter(|_| more).map(&key);
+    Ok(Page { items, next_cursor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_page_by_page() {
+        let items = || (1..=5).collect::<Vec<u32>>();
+        let query = |limit, cursor: Option<&str>| ListQuery { limit, cursor: cursor.map(str::to_owned) };
+        let page = page_of(items(), &query(Some(2), None), u32::to_string).unwrap();
+        assert_eq!((page.items.as_slice(), page.next_cursor.as_deref()), (&[1, 2][..], Some("2")));
+        let page = page_of(items(), &query(Some(2), Some("4")), u32::to_string).unwrap();
+        assert_eq!((page.items.as_slice(), page.next_cursor), (&[5][..], None));
+        assert!(page_of(items(), &query(Some(0), None), u32::to_string).unwrap_err().of("limit").is_some());
+        assert!(page_of(items(), &query(None, Some("9")), u32::to_string).unwrap_err().of("cursor").is_some());
+    }
+
+    #[test]
+    fn a_token_is_read_from_one_authorization_header() {
+        let with = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            bearer(&headers).map(|token| token.expose_secret().to_owned())
+        };
+        assert_eq!(with(&["Bearer abc"]), Some("abc".to_owned()));
+        assert_eq!(with(&["bearer abc"]), Some("abc".to_owned()));
+        assert_eq!(with(&["Basic abc"]), None);
+        assert_eq!(with(&["Bearer a", "Bearer b"]), None);
+        assert_eq!(with(&[]), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests with real parts: the server's own program, Postgres, and the stand-in for GitHub.
+//!
+//! `DATABASE_URL`, `PINACLE_URL` and the `PINACLE_GITHUB_*` variables say where those are; `dev/stack.sh` writes them.
+
+mod doors;
+mod stand;
