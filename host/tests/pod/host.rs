@@ -79,7 +79,7 @@ impl Host {
             ("--run-dir", self.run.clone()),
             ("--prefix", self.prefix.clone()),
             ("--platform", "ptrace".into()),
-            ("--runsc", self.text("command -v runsc", &[]).await.trim().to_owned()),
+            ("--runsc", "/usr/local/bin/runsc".into()),
             ("--https-listen", format!("0.0.0.0:{port}")),
             ("--https-cert", cert("cert.pem")),
             ("--https-key", cert("key.pem")),
