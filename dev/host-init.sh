@@ -21,7 +21,9 @@ mount --bind "$BIN" /mnt/bin
 mount --bind "$FOLDER/state" /mnt/state
 mount --bind "$FOLDER/etc" /mnt/conf
 mount --bind -o ro "$IMAGE" /mnt/image
-case "$runsc" in /usr/local/bin/*) cp "$runsc" /mnt/runsc ;; esac
+# Wherever it lies on this machine: some of its folders are hidden on the host.
+touch /mnt/runsc
+mount --bind "$runsc" /mnt/runsc
 mount -t sysfs sysfs /sys
 mount --rbind /mnt/cgroup /sys/fs/cgroup
 
@@ -44,7 +46,8 @@ mkdir -p /run/sshd /run/lock /run/netns /var/lib/pinacle /var/lib/pinacle-image
 mount --bind /mnt/state /var/lib/pinacle
 mount --bind /mnt/image /var/lib/pinacle-image
 cp /mnt/bin/pinacle-host /mnt/bin/pinacle-init /usr/local/bin/
-[ ! -e /mnt/runsc ] || mv /mnt/runsc "$runsc"
+touch /usr/local/bin/runsc
+mount --bind /mnt/runsc /usr/local/bin/runsc
 umount /mnt/bin
 
 cat >/etc/ssh/pinacle_sshd_config <<SSHD
@@ -83,8 +86,9 @@ keep sshd /usr/sbin/sshd -D -e -f /etc/ssh/pinacle_sshd_config &
 # The pods' resolver: answers what this "internet" has, and never with a private address.
 keep dnsmasq dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null --pid-file= --no-resolv --no-hosts --no-dhcp-interface=* \
   --bind-dynamic --except-interface=eth0 --stop-dns-rebind --bogus-priv --address="/$GITHUB_NAME/$INTERNET_ADDRESS" --local=// &
+# ptrace: many pods idle on few cores here.
 keep pinacle-host pinacle-host serve --state-dir /var/lib/pinacle --run-dir /run/pinacle --prefix "$PREFIX" \
-  --runsc "$runsc" --image /var/lib/pinacle-image --init /usr/local/bin/pinacle-init &
+  --runsc /usr/local/bin/runsc --platform ptrace --image /var/lib/pinacle-image --init /usr/local/bin/pinacle-init &
 
 trap 'exit 0' TERM INT
 # Whatever loses its parent on this host is reaped here.

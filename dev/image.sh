@@ -35,7 +35,8 @@ if [ ! -f "$IMAGE/complete" ]; then
   fi
   mkdir -p "$IMAGE/rootfs"
   zstd -q -d -c "$CACHE/image/$VERSION.tar.zst" | tar -x --numeric-owner --xattrs --xattrs-include='*' -C "$IMAGE/rootfs"
-  printf '%s\n' "$VERSION" >"$IMAGE/name"
   touch "$IMAGE/complete"
 fi
+# What hosts call it in their inventory.
+[ -s "$IMAGE/rootfs/etc/pinacle-image" ] || printf '%s\n' "${VERSION/-/ }" >"$IMAGE/rootfs/etc/pinacle-image"
 printf '%s\n' "$IMAGE/rootfs"

@@ -75,6 +75,7 @@ has chromium || has google-chrome || missing+=(chromium)
 has node || missing+=(nodejs)
 has npm || missing+=(npm)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
+"$ROOT/dev/runsc.sh"
 
 # --- one compiler for everything, with the wasm32 target ---
 

@@ -4,8 +4,7 @@
 set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# Two, once `pinacle-host serve` runs; see README.md, "State".
-HOSTS="${HOSTS:-0}"
+HOSTS="${HOSTS:-2}"
 passed=0 failed=0
 cd "$ROOT" || exit 1
 

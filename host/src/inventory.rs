@@ -34,7 +34,7 @@ impl Facts {
             cpu_milli: u32::try_from(cores * 1000).unwrap_or(u32::MAX),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             runsc_version: runsc.version.clone(),
-            runsc_platform: runsc.platform.to_owned(),
+            runsc_platform: runsc.platform.clone(),
             cgroup: cgroups.version().to_owned(),
             image: image_name(&options.image)?,
             memory_bytes: total_memory(&fs::read_to_string("/proc/meminfo")?)?,

@@ -59,7 +59,9 @@ pub async fn join(options: Options) -> Result<(), Fault> {
 
 async fn inventory(run_dir: &Path) -> Result<Inventory, Fault> {
     let asked = admin::ask(run_dir, Admin::Inventory).await;
-    match asked.map_err(|error| format!("the daemon does not answer in {} (is 'pinacle-host serve' running, and are you root?): {error}", run_dir.display()))? {
+    match asked.map_err(|error| {
+        format!("the daemon does not answer in {} (is 'pinacle-host serve' running, and are you root?): {error}", run_dir.display())
+    })? {
         Reply::Inventory(inventory) => Ok(*inventory),
         Reply::Error(error) => Err(error.into()),
         _ => Err("the daemon answered something else: joining needs root".into()),

@@ -157,9 +157,10 @@ mod tests {
     #[test]
     fn a_git_origin_cannot_leave_its_section_of_the_configuration() {
         let mut config = PodConfig::default();
-        for (origin, fine) in [("https://github.com", true), ("http://github.pinacle.test:80", true), ("https://a\"]\n[core]", false), ("https://", false)] {
-            config.git_credential =
-                Some(crate::protocol::GitCredential { origin: origin.into(), username: "u".into(), token: "t".into() });
+        for (origin, fine) in
+            [("https://github.com", true), ("http://github.pinacle.test:80", true), ("https://a\"]\n[core]", false), ("https://", false)]
+        {
+            config.git_credential = Some(crate::protocol::GitCredential { origin: origin.into(), username: "u".into(), token: "t".into() });
             assert_eq!(pod_config(&config).is_ok(), fine, "{origin}");
         }
     }

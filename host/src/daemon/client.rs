@@ -44,7 +44,8 @@ pub async fn open(boot: &Boot, what: What) -> Result<Asked, HostError> {
 pub async fn ask(boot: &Boot, what: What, deadline: Duration) -> Result<Reply, HostError> {
     let asked = async {
         let mut asked = open(boot, what).await?;
-        let frame = asked.input.next().await.map_err(|error| HostError::new(HostErrorCode::NotRunning, format!("the pod ended the connection: {error}")))?;
+        let frame =
+            asked.input.next().await.map_err(|error| HostError::new(HostErrorCode::NotRunning, format!("the pod ended the connection: {error}")))?;
         let frame = frame.ok_or_else(|| HostError::new(HostErrorCode::NotRunning, "the pod ended the connection"))?;
         frame.parse::<Reply>().map_err(|error| HostError::new(HostErrorCode::Failed, format!("the pod answered nonsense: {error}")))
     };

@@ -42,7 +42,10 @@ pub async fn listen(daemon: &Daemon) -> io::Result<Option<Door>> {
     let Some(options) = &daemon.options.https else { return Ok(None) };
     let key = fs::read_to_string(&options.api_key_file)?.trim().to_owned();
     if key.len() < SHORTEST_KEY {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: an API key has at least {SHORTEST_KEY} characters", options.api_key_file.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{}: an API key has at least {SHORTEST_KEY} characters", options.api_key_file.display()),
+        ));
     }
     let tls = TlsAcceptor::from(Arc::new(tls(options)?));
     Ok(Some(Door { listener: TcpListener::bind(options.https_listen).await?, tls, key: key.into() }))
@@ -84,6 +87,7 @@ pub async fn serve(daemon: Arc<Daemon>, door: Option<Door>) -> io::Result<()> {
 
 async fn answer(daemon: Arc<Daemon>, tls: TlsAcceptor, key: Arc<str>, socket: TcpStream, from: SocketAddr) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    notice_silence(&socket)?;
     let stream = timeout(HANDSHAKE_DEADLINE, tls.accept(socket)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     // The frames are spoken within the connection's own task, so that its slot is held to the end.
     let (hand_over, mut taken) = tokio::sync::mpsc::channel(1);
@@ -116,6 +120,16 @@ async fn answer(daemon: Arc<Daemon>, tls: TlsAcceptor, key: Arc<str>, socket: Tc
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
         session::serve(daemon, read, write, false).await;
     }
+    Ok(())
+}
+
+/// A control plane that has vanished without a word is noticed within a minute.
+fn notice_silence(socket: &TcpStream) -> io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    setsockopt(socket, sockopt::KeepAlive, &true)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &30)?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &10)?;
+    setsockopt(socket, sockopt::TcpKeepCount, &3)?;
     Ok(())
 }
 

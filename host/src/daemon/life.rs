@@ -6,16 +6,9 @@ use crate::{
     pod::{failed, network, rootfs, sandbox, sandbox::Running},
     protocol::{Booted, Command, HostError, HostErrorCode, Reply},
 };
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    io::Read,
-    net::Ipv4Addr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, io, io::Read, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{
-    sync::MutexGuard,
+    sync::OwnedMutexGuard,
     time::{Instant, timeout},
 };
 use uuid::Uuid;
@@ -26,6 +19,12 @@ const TURN_DEADLINE: Duration = Duration::from_secs(120);
 const INSIDE_DEADLINE: Duration = Duration::from_secs(30);
 /// Stands in the sandbox's folder while its namespace has never been used: gVisor takes the address off the link.
 const FRESH: &str = "network-is-fresh";
+
+/// The one command that may change a pod, as long as it is held.
+struct Turn {
+    pod: Arc<Pod>,
+    _guard: OwnedMutexGuard<()>,
+}
 
 /// What a boot is given.
 struct Wish {
@@ -48,8 +47,7 @@ impl Daemon {
             Command::Stop { pod, fence } => self.stop(pod, fence).await,
             Command::Delete { pod, fence } => self.delete(pod, fence).await,
             Command::Configure { pod, fence, .. } | Command::Processes { pod, fence, .. } => {
-                let cell = self.pod(pod);
-                let _turn = self.turn(&cell, fence).await?;
+                let _turn = self.turn(pod, fence).await?;
                 client::command(&self.running(pod)?.boot, command, INSIDE_DEADLINE).await
             }
             Command::RestartProcess { pod, .. } | Command::Terminals { pod } | Command::EndTerminal { pod, .. } => {
@@ -60,10 +58,19 @@ impl Daemon {
     }
 
     /// Waits for this pod's other commands, then admits the fence.
-    async fn turn<'a>(&self, pod: &'a Pod, fence: i64) -> Result<MutexGuard<'a, ()>, HostError> {
-        let turn = timeout(TURN_DEADLINE, pod.commands.lock()).await;
-        let turn = turn.map_err(|_| HostError::new(HostErrorCode::Timeout, "another command of this pod does not end"))?;
-        self.store.raise_fence(pod.place.id, fence)?;
+    async fn turn(&self, id: Uuid, fence: i64) -> Result<Turn, HostError> {
+        let waited = timeout(TURN_DEADLINE, async {
+            loop {
+                let pod = self.pod(id);
+                let guard = pod.commands.clone().lock_owned().await;
+                // One that was deleted meanwhile is forgotten: what comes now begins anew.
+                if self.known(id).is_some_and(|known| Arc::ptr_eq(&known, &pod)) {
+                    return Turn { pod, _guard: guard };
+                }
+            }
+        });
+        let turn = waited.await.map_err(|_| HostError::new(HostErrorCode::Timeout, "another command of this pod does not end"))?;
+        self.store.raise_fence(id, fence)?;
         Ok(turn)
     }
 
@@ -79,8 +86,8 @@ impl Daemon {
     }
 
     async fn layer(&self, id: Uuid, fence: i64, disk_bytes: u64) -> Result<Reply, HostError> {
-        let pod = self.pod(id);
-        let _turn = self.turn(&pod, fence).await?;
+        let turn = self.turn(id, fence).await?;
+        let pod = &turn.pod;
         if pod.running.borrow().as_ref().is_some_and(|running| running.is_alive()) {
             return Ok(Reply::Done);
         }
@@ -89,21 +96,25 @@ impl Daemon {
     }
 
     async fn address(&self, id: Uuid, fence: i64, address: Ipv4Addr) -> Result<Reply, HostError> {
-        let pod = self.pod(id);
-        let _turn = self.turn(&pod, fence).await?;
+        let turn = self.turn(id, fence).await?;
+        let pod = &turn.pod;
         let range = self.range()?;
         network::check_address(range, address)?;
         self.check_free(id, address)?;
         if let Some(running) = pod.running.borrow().as_ref().filter(|running| running.is_alive()) {
             let same = running.boot.address == address;
-            return if same { Ok(Reply::Done) } else { Err(HostError::new(HostErrorCode::Invalid, "the pod runs with another address: stop it first")) };
+            return if same {
+                Ok(Reply::Done)
+            } else {
+                Err(HostError::new(HostErrorCode::Invalid, "the pod runs with another address: stop it first"))
+            };
         }
         let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
         if record.address != Some(address) {
             record.address = Some(address);
             self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
         }
-        self.fresh_network(&pod, range, address).await?;
+        self.fresh_network(pod, range, address).await?;
         Ok(Reply::Done)
     }
 
@@ -128,8 +139,8 @@ impl Daemon {
     }
 
     async fn sandbox(self: &Arc<Self>, id: Uuid, fence: i64, boot_after: i64, wish: Wish) -> Result<Reply, HostError> {
-        let pod = self.pod(id);
-        let _turn = self.turn(&pod, fence).await?;
+        let turn = self.turn(id, fence).await?;
+        let pod = &turn.pod;
         let running = pod.running.borrow().clone();
         if let Some(running) = running.filter(|running| running.is_alive() && running.generation >= boot_after) {
             return Ok(Reply::Booted(Booted { generation: running.generation, started: false }));
@@ -140,22 +151,22 @@ impl Daemon {
         };
         let is_fresh = fs::read_to_string(pod.place.run.join(FRESH)).is_ok_and(|made_for| made_for == address.to_string());
         if !is_fresh {
-            self.end_sandbox(&pod).await?;
-            self.fresh_network(&pod, self.range()?, address).await?;
+            self.end_sandbox(pod).await?;
+            self.fresh_network(pod, self.range()?, address).await?;
         }
         (record.generation, record.ended) = (wish.generation, None);
         self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
         let generation = wish.generation;
-        match self.boot(&pod, address, wish).await {
+        match self.boot(pod, address, wish).await {
             Ok(running) => {
                 let running = Arc::new(running);
                 pod.running.send_replace(Some(running.clone()));
-                self.clone().watch_over(pod.clone(), running);
+                self.clone().watch_over(turn.pod.clone(), running);
                 Ok(Reply::Booted(Booted { generation, started: true }))
             }
             Err(error) => {
                 // What went wrong first is what is told; what this leaves is swept by the next command.
-                if let Err(also) = self.end_sandbox(&pod).await {
+                if let Err(also) = self.end_sandbox(pod).await {
                     tracing::warn!(pod = %id, error = %also, output = also.output, "a sandbox that did not boot could not be cleared away");
                 }
                 Err(error)
@@ -167,7 +178,8 @@ impl Daemon {
         let begun = Instant::now();
         rootfs::released(&pod.place).await?;
         crate::pod::gone(fs::remove_file(pod.place.run.join(FRESH))).map_err(failed("the sandbox's folder"))?;
-        let boot = Boot { token: token().map_err(failed("a random token"))?, hostname: wish.hostname, address, gateway: network::gateway(self.range()?) };
+        let boot =
+            Boot { token: token().map_err(failed("a random token"))?, hostname: wish.hostname, address, gateway: network::gateway(self.range()?) };
         let (running, complaints) = sandbox::boot(&self.ground, &pod.place, boot, wish.generation, wish.memory_bytes).await?;
         let spawned = begun.elapsed();
         client::wait_for_boot(&running, &complaints).await?;
@@ -192,9 +204,9 @@ impl Daemon {
     }
 
     async fn stop(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
-        let pod = self.pod(id);
-        let _turn = self.turn(&pod, fence).await?;
-        self.end_sandbox(&pod).await?;
+        let turn = self.turn(id, fence).await?;
+        let pod = &turn.pod;
+        self.end_sandbox(pod).await?;
         if self.store.pod_folder(id).exists() {
             let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
             (record.address, record.ended) = (None, None);
@@ -204,9 +216,9 @@ impl Daemon {
     }
 
     async fn delete(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
-        let pod = self.pod(id);
-        let _turn = self.turn(&pod, fence).await?;
-        self.end_sandbox(&pod).await?;
+        let turn = self.turn(id, fence).await?;
+        let pod = &turn.pod;
+        self.end_sandbox(pod).await?;
         rootfs::remove(&pod.place).await?;
         self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
         super::locked(&self.pods).remove(&id);

@@ -1,8 +1,8 @@
 //! The pod host's root daemon: does what the control plane asks, and knows nothing of why.
 //! Killed at any time it starts anew, adopts the sandboxes that run, and removes what was half done.
 
-mod adopt;
 pub mod admin;
+mod adopt;
 mod client;
 mod door;
 mod https;
@@ -15,7 +15,15 @@ mod watcher;
 
 use crate::{
     inventory::Facts,
-    pod::{Place, cgroup::Cgroups, network::Network, runsc::Runsc, sandbox::Ground, sandbox::Running, short},
+    pod::{
+        Place,
+        cgroup::Cgroups,
+        network::Network,
+        runsc::{Platform, Runsc},
+        sandbox::Ground,
+        sandbox::Running,
+        short,
+    },
     protocol::HostError,
 };
 use std::{
@@ -25,7 +33,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use store::{Joined, Store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +54,9 @@ pub struct Options {
     /// gVisor.
     #[arg(long, default_value = "/usr/local/bin/runsc")]
     pub runsc: PathBuf,
+    /// How gVisor intercepts system calls.
+    #[arg(long, value_enum, default_value_t = Platform::Auto)]
+    pub platform: Platform,
     /// The pods' base image, unpacked.
     #[arg(long, default_value = "/var/lib/pinacle-image")]
     pub image: PathBuf,
@@ -94,10 +105,19 @@ pub struct Daemon {
 struct Pod {
     place: Place,
     /// Held by the one command that changes the pod, from its fence to its end: that is its purpose.
-    commands: tokio::sync::Mutex<()>,
+    commands: Arc<tokio::sync::Mutex<()>>,
     running: tokio::sync::watch::Sender<Option<Arc<Running>>>,
-    /// When the CPU's meter was last read, and what it said, in nanoseconds.
-    cpu_seen: Mutex<Option<(Instant, u64)>>,
+    cpu_seen: Mutex<Option<CpuSeen>>,
+}
+
+/// A reading of a sandbox's CPU meter.
+#[derive(Clone, Copy)]
+struct CpuSeen {
+    at: Instant,
+    /// Used since boot.
+    nanoseconds: u64,
+    /// Thousandths of a core, between this reading and the one before.
+    milli: u32,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,7 +141,7 @@ impl Daemon {
         let make = || {
             Arc::new(Pod {
                 place: self.place(id),
-                commands: tokio::sync::Mutex::default(),
+                commands: Arc::default(),
                 running: tokio::sync::watch::Sender::new(None),
                 cpu_seen: Mutex::default(),
             })
@@ -148,7 +168,7 @@ pub async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let runsc = Runsc::detect(&options.runsc, &options.run_dir).await.map_err(describe)?;
+    let runsc = Runsc::detect(&options.runsc, options.platform, &options.run_dir).await.map_err(describe)?;
     let cgroups = Cgroups::detect(&options.prefix)?;
     let facts = Facts::gather(&options, &runsc, &cgroups)?;
     let store = Store::open(&options.state_dir)?;
@@ -161,7 +181,17 @@ pub async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let unix = door::listen(&daemon)?;
     let https = https::listen(&daemon).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), runsc = daemon.ground.runsc.version, platform = daemon.ground.runsc.platform, "serving");
+    let mut daily = tokio::time::interval(Duration::from_secs(24 * 3600));
+    let forget = async {
+        loop {
+            daily.tick().await;
+            if let Err(error) = daemon.store.forget_fences() {
+                tracing::warn!(%error, "fences of pods deleted long ago could not be forgotten");
+            }
+        }
+    };
     tokio::select! {
+        () = forget => {}
         ended = door::serve(daemon.clone(), unix) => ended?,
         ended = https::serve(daemon.clone(), https) => ended?,
         _ = terminate.recv() => {}

@@ -1,6 +1,6 @@
 //! What the host says of itself and of its pods.
 
-use super::{Daemon, Pod, client};
+use super::{CpuSeen, Daemon, Pod, client};
 use crate::{
     pod::{failed, rootfs},
     protocol::{Command, HostError, HostErrorCode, Inventory, PodReport, PodSeen, Reply, SandboxState, Usage},
@@ -16,7 +16,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 impl Daemon {
     pub(super) fn inventory(&self) -> Result<Inventory, HostError> {
-        let pods: Result<Vec<PodSeen>, HostError> = self.store.pods().map_err(failed("the host's pods"))?.into_iter().map(|id| self.seen(id)).collect();
+        let pods: Result<Vec<PodSeen>, HostError> =
+            self.store.pods().map_err(failed("the host's pods"))?.into_iter().map(|id| self.seen(id)).collect();
         self.facts.inventory(&self.options.state_dir, pods?).map_err(failed("the host's figures"))
     }
 
@@ -74,19 +75,18 @@ impl Daemon {
     /// Thousandths of a core since the last reading, and bytes of memory; zeros for a sandbox that has just ended.
     fn meters(&self, pod: &Pod) -> (u32, u64) {
         let Ok(meters) = self.ground.cgroups.meters(&pod.place.container()) else { return (0, 0) };
-        let now = Instant::now();
+        let (now, nanoseconds) = (Instant::now(), meters.cpu_nanoseconds);
         let mut seen = super::locked(&pod.cpu_seen);
-        let cpu = match *seen {
-            Some((at, before)) if now - at >= SHORTEST && now - at <= LONGEST => {
-                let used = u128::from(meters.cpu_nanoseconds.saturating_sub(before));
-                u32::try_from(used * 1000 / (now - at).as_nanos().max(1)).unwrap_or(u32::MAX)
+        let milli = match *seen {
+            // Readers in quick succession must not take each other's interval away.
+            Some(last) if now - last.at < SHORTEST => return (last.milli, meters.memory_bytes),
+            Some(last) if now - last.at <= LONGEST => {
+                let used = u128::from(nanoseconds.saturating_sub(last.nanoseconds));
+                u32::try_from(used * 1000 / (now - last.at).as_nanos().max(1)).unwrap_or(u32::MAX)
             }
             _ => 0,
         };
-        // Readers in quick succession must not take each other's interval away.
-        if seen.is_none_or(|(at, _)| now - at >= SHORTEST) {
-            *seen = Some((now, meters.cpu_nanoseconds));
-        }
-        (cpu, meters.memory_bytes)
+        *seen = Some(CpuSeen { at: now, nanoseconds, milli });
+        (milli, meters.memory_bytes)
     }
 }

@@ -32,9 +32,17 @@ impl Joined {
     pub fn parse(reply: &JoinReply) -> Result<Self, HostError> {
         let invalid = |what: &str| HostError::new(HostErrorCode::Invalid, format!("the host does not take {what}"));
         let range: Ipv4Net = reply.pod_cidr.parse().map_err(|_| invalid("that range of addresses"))?;
-        let private: [Ipv4Net; 3] = [Ipv4Net::new_assert([10, 0, 0, 0].into(), 8), Ipv4Net::new_assert([172, 16, 0, 0].into(), 12), Ipv4Net::new_assert([192, 168, 0, 0].into(), 16)];
+        let private: [Ipv4Net; 3] = [
+            Ipv4Net::new_assert([10, 0, 0, 0].into(), 8),
+            Ipv4Net::new_assert([172, 16, 0, 0].into(), 12),
+            Ipv4Net::new_assert([192, 168, 0, 0].into(), 16),
+        ];
         let fits = private.iter().any(|net| net.contains(&range)) && (16..=29).contains(&range.prefix_len());
-        if fits { Ok(Self { host_id: reply.host_id, installation: reply.installation, pod_cidr: range.trunc() }) } else { Err(invalid("that range of addresses")) }
+        if fits {
+            Ok(Self { host_id: reply.host_id, installation: reply.installation, pod_cidr: range.trunc() })
+        } else {
+            Err(invalid("that range of addresses"))
+        }
     }
 }
 
@@ -71,14 +79,24 @@ impl Store {
         for entry in fs::read_dir(self.folder.join("fences"))? {
             let entry = entry?;
             let Some(pod) = entry.file_name().to_str().and_then(|name| name.parse::<Uuid>().ok()) else { continue };
-            let age = SystemTime::now().duration_since(entry.metadata()?.modified()?).unwrap_or_default();
-            if age > KEEP_FENCES && !self.pod_folder(pod).exists() {
-                gone(fs::remove_file(entry.path()))?;
-                continue;
-            }
             let text = fs::read_to_string(entry.path())?;
-            let fence = text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no fence", entry.path().display())))?;
+            let fence =
+                text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no fence", entry.path().display())))?;
             fences.insert(pod, fence);
+        }
+        Ok(())
+    }
+
+    /// Forgets the fences of pods that were deleted long ago.
+    pub fn forget_fences(&self) -> io::Result<()> {
+        let known: Vec<Uuid> = self.fences.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for pod in known.into_iter().filter(|pod| !self.pod_folder(*pod).exists()) {
+            let file = self.folder.join("fences").join(pod.to_string());
+            let age = SystemTime::now().duration_since(fs::metadata(&file)?.modified()?).unwrap_or_default();
+            if age > KEEP_FENCES {
+                self.fences.lock().unwrap_or_else(PoisonError::into_inner).remove(&pod);
+                gone(fs::remove_file(file))?;
+            }
         }
         Ok(())
     }
@@ -103,7 +121,8 @@ impl Store {
             return Err(HostError::new(HostErrorCode::StaleFence, format!("the host has seen fence {seen}, this is {fence}")));
         }
         if fence > seen {
-            write_durably(&self.folder.join("fences").join(pod.to_string()), fence.to_string().as_bytes()).map_err(crate::pod::failed("the pod's fence"))?;
+            write_durably(&self.folder.join("fences").join(pod.to_string()), fence.to_string().as_bytes())
+                .map_err(crate::pod::failed("the pod's fence"))?;
             self.fences.lock().unwrap_or_else(PoisonError::into_inner).insert(pod, fence);
         }
         Ok(())
@@ -154,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_fence_is_refused_also_after_a_restart() {
+    fn a_lower_fence_is_refused_also_after_a_restart_until_a_pod_is_long_gone() {
         let folder = folder("fence");
         let pod = Uuid::from_u128(7);
         let store = Store::open(&folder).unwrap();
@@ -163,6 +182,14 @@ mod tests {
         let again = Store::open(&folder).unwrap();
         assert_eq!(again.raise_fence(pod, 4).unwrap_err().code, HostErrorCode::StaleFence);
         again.raise_fence(pod, 6).unwrap();
+
+        let file = fs::File::options().write(true).open(folder.join("fences").join(pod.to_string())).unwrap();
+        file.set_modified(SystemTime::now() - KEEP_FENCES + Duration::from_secs(60)).unwrap();
+        again.forget_fences().unwrap();
+        assert_eq!(again.fence(pod), 6);
+        file.set_modified(SystemTime::now() - KEEP_FENCES - Duration::from_secs(60)).unwrap();
+        again.forget_fences().unwrap();
+        assert_eq!((again.fence(pod), Store::open(&folder).unwrap().fence(pod)), (0, 0));
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -1,15 +1,18 @@
-//! Streams between the control plane and a pod: joined as they are, but reports, to which the host has something to add.
-//! A stream lives as long as both ends: when either goes, the other is closed.
+//! Streams between the control plane and a pod: passed on as they are, but reports, to which the host has something to add.
+//! A stream lives as long as both ends: when either goes, the other is closed. A sandbox that is killed says no goodbye, so
+//! its streams end with the sandbox, not with their connections.
 
 use super::{Daemon, Pod, client};
 use crate::{
-    frame::{Frame, FrameError, FrameReader, write_json},
+    frame::{FrameError, FrameReader, write_frame, write_json},
     inside::What,
-    protocol::{Command, HostError, Reply, StreamOutput},
+    pod::sandbox::Running,
+    protocol::{Command, HostError, HostErrorCode, Reply, StreamOutput},
 };
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    sync::watch,
     time::timeout,
 };
 use uuid::Uuid;
@@ -35,11 +38,11 @@ where
     let (inside, pod) = match (opened, daemon.known(id)) {
         (Ok(inside), Some(pod)) => (inside, pod),
         (opened, _) => {
-            let error = opened.err().unwrap_or_else(|| HostError::new(crate::protocol::HostErrorCode::NoSuchPod, "this host has no such pod"));
+            let error = opened.err().unwrap_or_else(|| HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
             return write_json(&mut output, &Reply::Error(error)).await;
         }
     };
-    if watch { watch_pod(daemon, &pod, inside, input, output).await } else { join(inside, input, output).await }
+    if watch { watch_pod(daemon, &pod, inside, input, output).await } else { join(&pod, inside, input, output).await }
 }
 
 fn pod_of(command: &Command) -> Uuid {
@@ -56,16 +59,17 @@ fn pod_of(command: &Command) -> Uuid {
     }
 }
 
-/// Copies bytes both ways: frames mean the same on both sides.
-async fn join<R, W>(inside: client::Asked, input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
+/// Passes frames out and bytes in: both mean the same on both sides.
+async fn join<R, W>(pod: &Pod, mut inside: client::Asked, input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let (mut from_pod, first) = first_frame(inside.input).await?;
-    let mut to_pod = inside.output;
-    output.write_all(&first.encode()?).await?;
-    output.flush().await?;
+    let mut ended = pod.running.subscribe();
+    let first = timeout(FIRST_DEADLINE, inside.input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let first = first.ok_or(FrameError::Truncated)?;
+    let (mut from_pod, mut to_pod) = (inside.input, inside.output);
+    write_frame(&mut output, &first).await?;
     if !matches!(first.parse(), Ok(Reply::Streaming)) {
         return Ok(());
     }
@@ -75,11 +79,22 @@ where
         tokio::io::copy(&mut from_plane, &mut to_pod).await
     };
     let outward = async {
-        output.write_all(&from_pod.1).await?;
-        output.flush().await?;
-        tokio::io::copy(&mut from_pod.0, &mut output).await?;
-        output.flush().await?;
-        output.shutdown().await
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = from_pod.next() => frame?,
+                // Taken by the one who ends it; gone with the pod.
+                () = sandbox_ended(&mut ended) => {
+                    let error = HostError::new(HostErrorCode::NotRunning, "the pod's sandbox has ended");
+                    write(&mut output, &StreamOutput::Error(error)).await?;
+                    break;
+                }
+            };
+            let Some(frame) = frame else { break };
+            write_frame(&mut output, &frame).await?;
+        }
+        output.shutdown().await?;
+        Ok::<(), FrameError>(())
     };
     tokio::pin!(inward, outward);
     tokio::select! {
@@ -90,13 +105,9 @@ where
     Ok(())
 }
 
-/// A byte stream, and what was read off it too far.
-type Ahead<R> = (R, bytes::BytesMut);
-
-async fn first_frame<R: AsyncRead + Unpin>(mut from: FrameReader<R>) -> Result<(Ahead<R>, Frame), FrameError> {
-    let first = timeout(FIRST_DEADLINE, from.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let first = first.ok_or(FrameError::Truncated)?;
-    Ok((from.into_parts(), first))
+/// Resolves when the pod has no sandbox, or none that this host knows of.
+async fn sandbox_ended(running: &mut watch::Receiver<Option<Arc<Running>>>) {
+    let _gone = running.wait_for(Option::is_none).await.map(drop);
 }
 
 async fn watch_pod<R, W>(daemon: &Daemon, pod: &Pod, mut inside: client::Asked, mut input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
@@ -107,6 +118,7 @@ where
     let first = timeout(FIRST_DEADLINE, inside.input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let first: Reply = first.ok_or(FrameError::Truncated)?.parse()?;
     write_json(&mut output, &first).await?;
+    let mut running = pod.running.subscribe();
     loop {
         tokio::select! {
             frame = inside.input.next() => match frame {
@@ -119,11 +131,11 @@ where
                 Ok(None) | Err(_) => break,
             },
             frame = input.next() => if frame?.is_none() { return Ok(()) },
+            () = sandbox_ended(&mut running) => break,
         }
     }
-    let mut running = pod.running.subscribe();
     // It is told as it is then, whether or not the end has been written down.
-    let _late = timeout(END_DEADLINE, running.wait_for(Option::is_none)).await.map(drop);
+    let _late = timeout(END_DEADLINE, sandbox_ended(&mut running)).await;
     match daemon.report_of_stopped(pod) {
         Ok(report) => {
             write(&mut output, &StreamOutput::Report(Box::new(report))).await?;

@@ -168,7 +168,8 @@ pub fn write_helper(path: &str, bytes: &str) -> ExitCode {
             Err(error) => return Err(error),
         };
         let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it has no name"))?;
-        let new = target.with_file_name(format!(".{}.{}.pinacle-new", &*name.to_string_lossy().chars().take(40).collect::<String>(), std::process::id()));
+        let new =
+            target.with_file_name(format!(".{}.{}.pinacle-new", &*name.to_string_lossy().chars().take(40).collect::<String>(), std::process::id()));
         let written = write_new(&new, bytes, mode).and_then(|()| fs::rename(&new, &target));
         if written.is_err() {
             // Best effort: the first fault is the one to tell.

@@ -12,7 +12,9 @@ mod ports;
 mod processes;
 mod relay;
 mod serve;
+mod sessions;
 mod shutdown;
+mod sudo;
 mod terminal;
 mod watch;
 
@@ -32,7 +34,7 @@ pub struct Pod {
     children: Arc<Children>,
     processes: Processes,
     /// As last configured; exec, terminals and processes get its environment.
-    config: Mutex<PodConfig>,
+    config: Arc<Mutex<PodConfig>>,
 }
 
 impl Pod {
@@ -43,7 +45,10 @@ impl Pod {
 
 /// `pinacle-init` as PID 1, or (as `dev`) its helper for files.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args();
+    if arguments.next().is_some_and(|name| name.rsplit('/').next() == Some("sudo")) {
+        return sudo::run(arguments);
+    }
     match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
         (Some(files::READ), Some(path), None) => return files::read_helper(&path),
         (Some(files::WRITE), Some(path), Some(bytes)) => return files::write_helper(&path, &bytes),
@@ -72,7 +77,12 @@ fn complain(message: &str) {
 async fn run() -> io::Result<()> {
     let boot = boot::prepare()?;
     let children = Children::start()?;
-    let processes = Processes::new(children.clone(), boot.address);
-    let pod = Arc::new(Pod { boot, children, processes, config: Mutex::default() });
-    serve::serve(pod).await
+    let config = Arc::<Mutex<PodConfig>>::default();
+    let processes = Processes::new(children.clone(), boot.address, config.clone());
+    let pod = Arc::new(Pod { boot, children, processes, config });
+    sudo::install()?;
+    tokio::select! {
+        ended = serve::serve(pod.clone()) => ended,
+        ended = sudo::serve(pod) => ended,
+    }
 }

@@ -1,5 +1,6 @@
 //! Which TCP ports something in the pod listens on, from /proc/net.
 
+use super::sessions::session;
 use crate::{inside::INIT_PORT, protocol::Port};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -67,11 +68,6 @@ fn sessions_of_sockets() -> HashMap<u64, i32> {
     sessions
 }
 
-/// `pid (name) state ppid pgrp session …`; the name may hold anything.
-fn session(stat: &str) -> Option<i32> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,10 +80,5 @@ mod tests {
         let six = "   0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 42 1";
         assert_eq!(entry(six), Some((8080, 42)));
         assert_eq!(entry("nonsense"), None);
-    }
-
-    #[test]
-    fn a_name_with_brackets_does_not_hide_the_session() {
-        assert_eq!(session("12 (a) b) (c) S 1 12 11 0 -1"), Some(11));
     }
 }

@@ -3,12 +3,12 @@
 use super::{children, children::Children, health, log::Log, ports};
 use crate::{
     frame::DATA_CHUNK,
-    protocol::{HostError, HostErrorCode, ProcessReport, ProcessSpec, ProcessState},
+    protocol::{HostError, HostErrorCode, PodConfig, ProcessReport, ProcessSpec, ProcessState},
 };
 use bytes::BytesMut;
 use nix::sys::signal::Signal;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io,
     net::Ipv4Addr,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
@@ -38,6 +38,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub struct Processes {
     children: Arc<Children>,
     own: Ipv4Addr,
+    /// Whose environment a process gets, as it is when that is started or started again.
+    config: Arc<Mutex<PodConfig>>,
     list: Mutex<Vec<Arc<Process>>>,
     changes: watch::Sender<()>,
 }
@@ -66,12 +68,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Processes {
-    pub fn new(children: Arc<Children>, own: Ipv4Addr) -> Self {
-        Self { children, own, list: Mutex::default(), changes: watch::Sender::new(()) }
+    pub fn new(children: Arc<Children>, own: Ipv4Addr, config: Arc<Mutex<PodConfig>>) -> Self {
+        Self { children, own, config, list: Mutex::default(), changes: watch::Sender::new(()) }
     }
 
     /// Makes `specs` the processes that run: those that are the same go on, the others end, new ones start.
-    pub async fn replace(&self, specs: Vec<ProcessSpec>, env: BTreeMap<String, String>) {
+    pub async fn replace(&self, specs: Vec<ProcessSpec>) {
         let old = std::mem::take(&mut *locked(&self.list));
         let (kept, ended): (Vec<_>, Vec<_>) = old.into_iter().partition(|process| specs.contains(&process.spec));
         for process in &ended {
@@ -88,7 +90,7 @@ impl Processes {
         for spec in specs {
             match kept.iter().find(|process| process.spec == spec) {
                 Some(process) => list.push(process.clone()),
-                None => match self.start(spec, env.clone()) {
+                None => match self.start(spec) {
                     Ok(process) => list.push(process),
                     Err(error) => super::complain(&format!("log of a process: {error}")),
                 },
@@ -98,13 +100,19 @@ impl Processes {
         self.changes.send_replace(());
     }
 
-    fn start(&self, spec: ProcessSpec, env: BTreeMap<String, String>) -> io::Result<Arc<Process>> {
+    fn start(&self, spec: ProcessSpec) -> io::Result<Arc<Process>> {
         let (restart, restarts) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
         let log = Arc::new(Log::open(&spec.name)?);
         let seen = Seen { state: ProcessState::Starting, since: None, session: None, restarts: 0, exit_code: None, health: None };
         let process = Arc::new(Process { spec, log, seen: Mutex::new(seen), restart, stop, task: Mutex::default() });
-        let keeper = Keeper { process: process.clone(), children: self.children.clone(), own: self.own, changes: self.changes.clone(), env };
+        let keeper = Keeper {
+            process: process.clone(),
+            children: self.children.clone(),
+            own: self.own,
+            changes: self.changes.clone(),
+            config: self.config.clone(),
+        };
         *locked(&process.task) = Some(tokio::spawn(keeper.keep(restarts, stopped)));
         Ok(process)
     }
@@ -164,7 +172,7 @@ struct Keeper {
     children: Arc<Children>,
     own: Ipv4Addr,
     changes: watch::Sender<()>,
-    env: BTreeMap<String, String>,
+    config: Arc<Mutex<PodConfig>>,
 }
 
 /// Why a process is not running any more.
@@ -213,7 +221,8 @@ impl Keeper {
     /// Once from start to end.
     async fn run(&self, restarts: &mut mpsc::Receiver<()>, stopped: &mut watch::Receiver<bool>) -> io::Result<End> {
         let spec = &self.process.spec;
-        let mut command = children::as_dev("/bin/bash", &self.env);
+        let env = locked(&self.config).env.clone();
+        let mut command = children::as_dev("/bin/bash", &env);
         command.args(["-lc", &spec.command]).current_dir(&spec.cwd);
         if let Some(port) = spec.port {
             command.env("PORT", port.to_string());

@@ -76,8 +76,7 @@ async fn perform(pod: Arc<Pod>, connection: Connection, command: Command) -> Res
     match command {
         Command::Configure { config, .. } => unary(connection, configure::configure(&pod, config).map(|()| Reply::Done)).await,
         Command::Processes { processes, .. } => {
-            let env = pod.environment();
-            pod.processes.replace(processes, env).await;
+            pod.processes.replace(processes).await;
             unary(connection, Ok(Reply::Done)).await
         }
         Command::RestartProcess { name, .. } => unary(connection, pod.processes.restart(&name).map(|()| Reply::Done)).await,

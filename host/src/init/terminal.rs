@@ -52,6 +52,8 @@ source-file -q ~/.tmux.conf
 "#;
 const TMUX_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_TMUX_OUTPUT: u64 = 64 << 10;
+/// What tmux takes to follow a new size.
+const RESIZE_TIME: Duration = Duration::from_millis(30);
 /// Pieces of typing that wait for the terminal to take them.
 const INPUT_QUEUE: usize = 16;
 
@@ -86,8 +88,10 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
             frame = connection.input.next() => match frame {
                 Ok(Some(Frame::Data(data))) => keys.send(data).await.map_err(|_| Gone)?,
                 Ok(Some(frame)) => match frame.parse() {
-                    // A size that the kernel refuses changes nothing.
-                    Ok(StreamInput::Resize { cols, rows }) => pty.resize(cols.clamp(1, 1000), rows.clamp(1, 1000)),
+                    Ok(StreamInput::Resize { cols, rows }) => {
+                        pty.resize(cols.clamp(1, 1000), rows.clamp(1, 1000));
+                        resized(pod, leader, name).await;
+                    }
                     Ok(StreamInput::Eof) => return Err(Gone),
                     Err(_) => {}
                 },
@@ -163,8 +167,19 @@ impl Pty {
 
     fn resize(&self, cols: u16, rows: u16) {
         let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: `size` outlives the call.
+        // SAFETY: `size` outlives the call. One that the kernel refuses changes nothing.
         unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    }
+}
+
+/// gVisor tells nobody that a terminal has another size: first tmux's client is told here, then what runs in the panes.
+async fn resized(pod: &Pod, client: u32, name: &str) {
+    children::kill_group(client, Signal::SIGWINCH);
+    // By then tmux has resized the panes.
+    tokio::time::sleep(RESIZE_TIME).await;
+    let Ok((true, panes)) = ask(pod, &["list-panes", "-s", "-t", &format!("={name}"), "-F", "#{pane_pid}"]).await else { return };
+    for session in panes.lines().filter_map(|line| line.parse().ok()) {
+        super::sessions::signal(session, Signal::SIGWINCH);
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Bundle<'a> {
     /// Folder on the layer that is the pod's /tmp: on disk, since gVisor would put it into memory.
     pub tmp: &'a Path,
     pub netns: &'a Path,
+    /// Made and limited by the daemon; gVisor joins it, and shows its limit of memory in the pod as the machine's own.
+    pub cgroup: &'a str,
     pub memory_bytes: u64,
 }
 
@@ -66,6 +68,7 @@ impl Bundle<'_> {
                 bind(INIT_PROGRAM, self.init, "ro"),
             ],
             "linux": {
+                "cgroupsPath": self.cgroup,
                 "resources": { "memory": { "limit": self.memory_bytes } },
                 "namespaces": [
                     { "type": "pid" },

@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct Cgroups {
     trees: Trees,
+    /// Every tree of the host: gVisor puts its sandbox into those of version 1 that the limits do not need, too.
+    roots: Vec<PathBuf>,
     prefix: String,
 }
 
@@ -50,11 +52,20 @@ impl Cgroups {
             Trees::Two { root: root.to_owned() }
         } else {
             let tree = |name: &str| {
-                root.join(name).canonicalize().map_err(|error| io::Error::new(error.kind(), format!("no control group '{name}' on this host: {error}")))
+                root.join(name)
+                    .canonicalize()
+                    .map_err(|error| io::Error::new(error.kind(), format!("no control group '{name}' on this host: {error}")))
             };
             Trees::One { memory: tree("memory")?, cpu: tree("cpu")?, cpuacct: tree("cpuacct")?, pids: tree("pids")? }
         };
-        Ok(Self { trees, prefix: prefix.to_owned() })
+        let mut roots = BTreeSet::from([root.to_owned()]);
+        for entry in fs::read_dir(root)? {
+            // Two names may stand for one tree.
+            roots.insert(entry?.path().canonicalize()?);
+        }
+        let roots =
+            roots.into_iter().filter(|tree| tree.join("cgroup.procs").exists() && (matches!(trees, Trees::One { .. }) || tree == root)).collect();
+        Ok(Self { trees, roots, prefix: prefix.to_owned() })
     }
 
     pub fn version(&self) -> &'static str {
@@ -64,23 +75,28 @@ impl Cgroups {
         }
     }
 
+    /// What gVisor calls the pod's group, in every tree.
+    pub fn path(&self, pod: &str) -> String {
+        format!("/{}/{pod}", self.prefix)
+    }
+
     /// The pod's folders, one a tree.
     fn folders(&self, pod: &str) -> Vec<PathBuf> {
         self.prefixes().into_iter().map(|folder| folder.join(pod)).collect()
     }
 
     fn prefixes(&self) -> Vec<PathBuf> {
-        let roots: BTreeSet<&PathBuf> = match &self.trees {
-            Trees::One { memory, cpu, cpuacct, pids } => [memory, cpu, cpuacct, pids].into(),
-            Trees::Two { root } => [root].into(),
-        };
-        roots.into_iter().map(|root| root.join(&self.prefix)).collect()
+        self.roots.iter().map(|root| root.join(&self.prefix)).collect()
     }
 
     /// Makes the group with its limits, but the CPU's: a boot is short work that a quota would draw out.
     /// Gives the files into which a process writes itself to be in it.
     pub fn create(&self, pod: &str, memory_bytes: u64) -> io::Result<Vec<PathBuf>> {
-        let folders = self.folders(pod);
+        let limited: BTreeSet<&PathBuf> = match &self.trees {
+            Trees::One { memory, cpu, cpuacct, pids } => [memory, cpu, cpuacct, pids].into(),
+            Trees::Two { root } => [root].into(),
+        };
+        let folders: Vec<PathBuf> = limited.into_iter().map(|tree| self.at(tree, pod)).collect();
         if let Trees::Two { root } = &self.trees {
             fs::create_dir_all(root.join(&self.prefix))?;
             for folder in [root.clone(), root.join(&self.prefix)] {

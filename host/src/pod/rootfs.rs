@@ -7,7 +7,7 @@ use crate::protocol::{HostError, HostErrorCode};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::Path,
     time::{Duration, Instant},
 };
@@ -76,9 +76,13 @@ pub async fn released(place: &Place) -> Result<(), HostError> {
     Ok(())
 }
 
-/// By the pod's id in the path: seen from another mount namespace the path itself may be cut short.
+/// The path that the kernel shows may be cut short, seen from another mount namespace: it only says which devices to ask.
 fn is_held(place: &Place) -> io::Result<bool> {
     let wanted = format!("{}/layer.img", place.id);
+    let layer = match fs::metadata(place.layer()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        about => about?,
+    };
     for device in fs::read_dir("/sys/block")? {
         let device = device?;
         if !device.file_name().to_string_lossy().starts_with("loop") {
@@ -86,11 +90,26 @@ fn is_held(place: &Place) -> io::Result<bool> {
         }
         // A device without a file has no such entry, also when it has just lost it.
         match fs::read_to_string(device.path().join("loop/backing_file")) {
-            Ok(file) if file.contains(&wanted) => return Ok(true),
+            Ok(file) if file.contains(&wanted) && backing_inode(&device.file_name())? == Some(layer.ino()) => return Ok(true),
             _ => {}
         }
     }
     Ok(false)
+}
+
+/// Inode of the file behind a loop device; None when it has just let go of it.
+fn backing_inode(device: &std::ffi::OsStr) -> io::Result<Option<u64>> {
+    // linux/loop.h: LOOP_GET_STATUS64 fills a struct loop_info64 of 232 bytes; its second field is the inode.
+    const LOOP_GET_STATUS64: nix::libc::Ioctl = 0x4C05;
+    let device = File::open(Path::new("/dev").join(device))?;
+    let mut info = [0_u64; 29];
+    // SAFETY: `info` has the size of the structure, and outlives the call.
+    let result = unsafe { nix::libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, info.as_mut_ptr()) };
+    if result == 0 {
+        return Ok(Some(info[1]));
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(nix::libc::ENXIO) { Ok(None) } else { Err(error) }
 }
 
 /// Removes the layer for good. The pod does not run.

@@ -13,8 +13,18 @@ const MAX_OUTPUT: u64 = 64 << 10;
 /// What of it stands in an error.
 const MAX_SHOWN: usize = 8 << 10;
 
-/// Runs it to its end; anything but success is an error that carries the last output.
+/// Runs it to its end; anything but success is an error that carries the last output. Gives its standard output.
 pub async fn run<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[A], input: &[u8], deadline: Duration) -> Result<String, HostError> {
+    Ok(run_for_both(program, arguments, input, deadline).await?.0)
+}
+
+/// The same; gives standard output and standard error.
+pub async fn run_for_both<A: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: &[A],
+    input: &[u8],
+    deadline: Duration,
+) -> Result<(String, String), HostError> {
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let name = program.as_ref().to_string_lossy().into_owned();
@@ -50,12 +60,12 @@ pub async fn run<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[A], i
     match timeout(deadline, work).await {
         Err(_) => Err(HostError::new(HostErrorCode::Timeout, format!("{name} did not end within {} s", deadline.as_secs()))),
         Ok(Err(error)) => Err(HostError::new(HostErrorCode::Failed, format!("{name}: {error}"))),
-        Ok(Ok((status, out, _))) if status.success() => Ok(String::from_utf8_lossy(&out).into_owned()),
-        Ok(Ok((status, out, errors))) => Err(HostError {
-            code: HostErrorCode::Failed,
-            message: format!("{name} failed ({status})"),
-            output: tail(&[errors, out].concat()),
-        }),
+        Ok(Ok((status, out, errors))) if status.success() => {
+            Ok((String::from_utf8_lossy(&out).into_owned(), String::from_utf8_lossy(&errors).into_owned()))
+        }
+        Ok(Ok((status, out, errors))) => {
+            Err(HostError { code: HostErrorCode::Failed, message: format!("{name} failed ({status})"), output: tail(&[errors, out].concat()) })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which gVisor this host has, and how it wants to be called.
 
-use super::run::run;
+use super::run::{run, run_for_both};
 use crate::protocol::HostError;
 use std::{
     ffi::OsString,
@@ -10,7 +10,18 @@ use std::{
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Releases from this day on start in a network namespace whatever `/proc/sys/net/core` shows there (gvisor #10704).
-const NETWORK_MENDED: u32 = 2024_09_01;
+const NETWORK_MENDED: u32 = 20_240_901;
+
+/// How gVisor intercepts system calls. An idle sandbox costs nothing under ptrace and a few percent of a core under systrap,
+/// whose single system calls are faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Platform {
+    /// systrap where the release has it, else ptrace
+    Auto,
+    Systrap,
+    Ptrace,
+    Kvm,
+}
 
 /// One release of gVisor.
 #[derive(Clone, Debug)]
@@ -20,18 +31,26 @@ pub struct Runsc {
     root: PathBuf,
     /// As it says itself, such as `0.0~20221219.0`.
     pub version: String,
-    pub platform: &'static str,
+    /// Its way of intercepting system calls.
+    pub platform: String,
     knows_overlay2: bool,
     knows_directfs: bool,
+    knows_allow_suid: bool,
 }
 
 impl Runsc {
-    pub async fn detect(program: &Path, run_dir: &Path) -> Result<Self, HostError> {
+    pub async fn detect(program: &Path, platform: Platform, run_dir: &Path) -> Result<Self, HostError> {
         let said = run(program, &["--version"], &[], DEADLINE).await?;
-        let flags = run(program, &["flags"], &[], DEADLINE).await?;
+        let (flags, more_flags) = run_for_both(program, &["flags"], &[], DEADLINE).await?;
+        let flags = flags + &more_flags;
         let version = said.lines().find_map(|line| line.strip_prefix("runsc version ")).unwrap_or("unknown").trim().to_owned();
         // Releases that have systrap name it in the help of --platform, or are younger than it.
-        let platform = if flags.contains("systrap") || built_on(&version).is_some_and(|day| day >= 2023_06_01) { "systrap" } else { "ptrace" };
+        let has_systrap = flags.contains("systrap") || built_on(&version).is_some_and(|day| day >= 20_230_601);
+        let platform = match platform {
+            Platform::Auto if has_systrap => "systrap".to_owned(),
+            Platform::Auto => "ptrace".to_owned(),
+            named => format!("{named:?}").to_lowercase(),
+        };
         let knows = |flag: &str| flags.lines().any(|line| line.trim_start().trim_start_matches('-').split([' ', '\t', '=']).next() == Some(flag));
         Ok(Self {
             program: program.to_owned(),
@@ -40,6 +59,7 @@ impl Runsc {
             platform,
             knows_overlay2: knows("overlay2"),
             knows_directfs: knows("directfs"),
+            knows_allow_suid: knows("allow-suid"),
         })
     }
 
@@ -50,13 +70,15 @@ impl Runsc {
 
     fn options(&self) -> Vec<OsString> {
         let mut options: Vec<OsString> = vec!["--root".into(), self.root.clone().into()];
-        // The daemon has made the control group, and put the caller into it.
-        options.extend([format!("--platform={}", self.platform), "--network=sandbox".into(), "--ignore-cgroups".into()].map(OsString::from));
+        options.extend([format!("--platform={}", self.platform), "--network=sandbox".into()].map(OsString::from));
         if self.knows_overlay2 {
             options.push("--overlay2=none".into());
         }
         if self.knows_directfs {
             options.push("--directfs=false".into());
+        }
+        if self.knows_allow_suid {
+            options.push("--allow-suid=true".into());
         }
         options
     }

@@ -10,11 +10,7 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder},
     io::{self, Read},
-    os::unix::{
-        ffi::OsStringExt,
-        fs::DirBuilderExt,
-        process::CommandExt,
-    },
+    os::unix::{ffi::OsStringExt, fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
@@ -83,6 +79,7 @@ pub async fn boot(ground: &Ground, place: &Place, boot: Boot, generation: i64, m
         init: &ground.init,
         tmp: &layer_mount.join("tmp"),
         netns: &netns,
+        cgroup: &ground.cgroups.path(&place.container()),
         memory_bytes,
     };
     write_secret(&run.join("config.json"), &serde_json::to_vec(&bundle.config()).map_err(io::Error::from).map_err(failed("the bundle"))?)?;
@@ -266,7 +263,9 @@ fn mount_disk(entry: &Entry) -> io::Result<()> {
         }
     }
     let options = format!("lowerdir={},upperdir={},workdir={}", entry.image.display(), upper.display(), work.display());
-    mount(Some("overlay"), &entry.rootfs, Some("overlay"), MsFlags::MS_NOATIME, Some(options.as_str())).map_err(io::Error::from).map_err(at("the overlay"))
+    mount(Some("overlay"), &entry.rootfs, Some("overlay"), MsFlags::MS_NOATIME, Some(options.as_str()))
+        .map_err(io::Error::from)
+        .map_err(at("the overlay"))
 }
 
 /// gvisor #10704: where the kernel shows this folder in every network namespace, older releases take each for the host's own.

@@ -15,7 +15,12 @@ async fn pods_reach_the_internet_and_nothing_behind_the_fence() {
     boot(&mut plane, two, host.pod_address(11), 1).await;
     let mut server = host.connect().await;
     server.open(Command::Exec { pod: two, exec: super::exec_spec(&["nc", "-lk", "0.0.0.0", "8080"]) }).await;
-    assert_eq!(run(&host, two, "for i in $(seq 50); do nc -z 127.0.0.1 8080 && break; sleep 0.1; done; nc -z 10.88.204.11 8080 && echo listens").await.text(), "listens");
+    assert_eq!(
+        run(&host, two, "for i in $(seq 50); do nc -z 127.0.0.1 8080 && break; sleep 0.1; done; nc -z 10.88.204.11 8080 && echo listens")
+            .await
+            .text(),
+        "listens"
+    );
 
     let internet = run(&host, one, "curl -s -o /dev/null -m 10 -w %{http_code} http://github.pinacle.test/").await;
     assert_eq!(internet.text().len(), 3, "{}", internet.text());
@@ -39,7 +44,7 @@ async fn pods_reach_the_internet_and_nothing_behind_the_fence() {
         assert!(time.parse::<u64>().unwrap() < AT_ONCE, "{what}: {time} ms");
     }
     // The same from outside, so that the targets are known to be there.
-    assert_eq!(host.text("nc -w 2 -z 192.168.77.1 80 && echo open", &[]).await.trim(), "open");
+    assert_eq!(host.text("timeout 2 bash -c 'exec 3<>/dev/tcp/192.168.77.1/80' && echo open", &[]).await.trim(), "open");
 
     drop(server);
     for pod in [one, two] {

@@ -54,10 +54,15 @@ impl Host {
         };
         host.sweep().await;
         host.shell("mkdir -p $1 $2 && umask 077 && printf %s \"$3\" >$1/api-key && \
-            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=host.test -addext subjectAltName=DNS:host.test \
+            printf '[req]\\ndistinguished_name = dn\\n[dn]\\n' >$1/req && openssl req -config $1/req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=host.test -addext subjectAltName=DNS:host.test -addext basicConstraints=critical,CA:FALSE \
             -keyout $1/key.pem -out $1/cert.pem 2>/dev/null", &[&host.state, &host.run, API_KEY]).await;
         host.serve().await;
-        let reply = JoinReply { host_id: Uuid::from_u128(1), installation: host.installation, pod_cidr: format!("10.88.{}.0/24", 200 + number), control_key: String::new() };
+        let reply = JoinReply {
+            host_id: Uuid::from_u128(1),
+            installation: host.installation,
+            pod_cidr: format!("10.88.{}.0/24", 200 + number),
+            control_key: String::new(),
+        };
         let mut connection = host.connect().await;
         write_json(&mut connection.output, &AdminRequest { admin: Admin::Join { reply } }).await.unwrap();
         assert!(matches!(connection.reply().await, Reply::Done));
@@ -73,7 +78,8 @@ impl Host {
             ("--state-dir", self.state.clone()),
             ("--run-dir", self.run.clone()),
             ("--prefix", self.prefix.clone()),
-            ("--runsc", self.text("command -v runsc", &[]).await.trim().to_owned()),
+            ("--platform", "ptrace".into()),
+            ("--runsc", "/usr/local/bin/runsc".into()),
             ("--https-listen", format!("0.0.0.0:{port}")),
             ("--https-cert", cert("cert.pem")),
             ("--https-key", cert("key.pem")),
@@ -99,7 +105,7 @@ impl Host {
 
     /// As a power cut would end it.
     pub async fn kill(&self) {
-        self.shell("kill -KILL $(cat $1/lock); while kill -0 $(cat $1/lock) 2>/dev/null; do sleep 0.05; done", &[&self.run]).await;
+        self.shell("kill -KILL $(cat $1/lock) && while kill -0 $(cat $1/lock) 2>/dev/null; do sleep 0.05; done", &[&self.run]).await;
     }
 
     pub fn log(&self) -> PathBuf {
@@ -174,7 +180,12 @@ impl Host {
 
     /// Ends the daemon and removes what it kept.
     pub async fn end(self) {
-        let tag = self.text("nft list tables | grep -o 'pinacle_[0-9a-f]*' | while read t; do nft list table inet $t | grep -q \"ip saddr $1\" && echo $t; done", &[&format!("10.88.{}.0/24", 200 + self.number)]).await;
+        let tag = self
+            .text(
+                "nft list tables | grep -o 'pinacle_[0-9a-f]*' | while read t; do nft list table inet $t | grep -q \"ip saddr $1\" && echo $t; done",
+                &[&format!("10.88.{}.0/24", 200 + self.number)],
+            )
+            .await;
         self.sweep().await;
         for table in tag.split_whitespace() {
             self.shell("nft delete table inet $1", &[table]).await;
@@ -240,10 +251,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             match frame {
                 Frame::Data(data) => ended.out.extend_from_slice(&data),
                 Frame::Stderr(data) => ended.errors.extend_from_slice(&data),
-                json => match json.parse().unwrap() {
-                    last @ (StreamOutput::Exit { .. } | StreamOutput::Error(_)) => ended.last = Some(last),
-                    _ => {}
-                },
+                json => {
+                    if let last @ (StreamOutput::Exit { .. } | StreamOutput::Error(_)) = json.parse().unwrap() {
+                        ended.last = Some(last);
+                    }
+                }
             }
         }
         ended

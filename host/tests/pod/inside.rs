@@ -23,6 +23,15 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     first.send(b"stty size\n").await;
     first.until("30 100").await;
+    // Root's shell has a terminal of its own, of the same size, also when that changes.
+    first.send(b"sudo -i\n").await;
+    first.until("root@").await;
+    first.send(b"trap 'echo has-$((5*5))-changed' WINCH; stty size; id -un\n").await;
+    assert!(first.until("root\r\n").await.contains("30 100"));
+    first.say(StreamInput::Resize { cols: 90, rows: 20 }).await;
+    first.until("has-25-changed").await;
+    first.send(b"exit\n").await;
+    first.until("logout").await;
     drop(first);
 
     let mut again = host.connect().await;
@@ -123,8 +132,7 @@ async fn processes_are_kept_running_watched_and_reached() {
     let mut plane = host.connect().await;
     let mut log = host.connect().await;
     log.open(Command::ProcessLog { pod, name: "web".into() }).await;
-    log.until("serving").await;
-    log.until("GET / HTTP/1.0").await;
+    assert!(log.until("GET / HTTP/1.0").await.contains("serving"));
     plane.done(Command::RestartProcess { pod, name: "web".into() }).await;
     log.until("serving").await;
     assert_eq!(plane.refused(Command::RestartProcess { pod, name: "nobody".into() }).await, HostErrorCode::NotFound);
