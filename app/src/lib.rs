@@ -1,6 +1,9 @@
 //! What a person sees: the product's nouns as types that the browser, the server and the API share, the server
 //! functions between them, and the pages.
 
+// A page's type is as deep as its markup.
+#![recursion_limit = "512"]
+
 pub mod account;
 mod app;
 #[cfg(feature = "ssr")]

@@ -1,16 +1,17 @@
 //! One server of its own for a test: its own database, its own port, the stack's stand-in for GitHub.
 
+use crate::database::Database;
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
     header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE},
     redirect::Policy,
 };
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::{
     env,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    ops::Deref,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ use url::Url;
 
 const COOKIE_NAME: &str = "__Host-pinacle_session";
 const UP_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// Faults of the stand-in strike whoever comes next: tests that switch them on are alone with it.
 static GITHUB: RwLock<()> = RwLock::const_new(());
@@ -31,20 +33,25 @@ pub async fn github_alone() -> RwLockWriteGuard<'static, ()> {
     GITHUB.write().await
 }
 
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`, or bring a stack up with dev/stack.sh and source its env file"))
 }
 
-pub struct Stand {
+/// The way in to one server.
+pub struct Door {
     pub http: Client,
     pub at: SocketAddr,
     /// As browsers name it.
     pub url: Url,
     pub database_url: String,
-    admin_url: String,
-    database: String,
+}
+
+pub struct Stand {
+    door: Door,
     server: Child,
     folder: PathBuf,
+    // Dropped last: the server has ended by then.
+    _database: Database,
 }
 
 /// A browser: one cookie.
@@ -60,22 +67,15 @@ impl Stand {
 
     /// A server with these variables set beside the stack's.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
-        let admin_url = variable("DATABASE_URL");
-        let url = Url::parse(&variable("PINACLE_URL")).expect("PINACLE_URL is an address");
-        variable("PINACLE_GITHUB_URL");
-        let name = format!("it_{:016x}", rand::random::<u64>());
-        let mut admin = PgConnection::connect(&admin_url).await.expect("the stack's Postgres answers");
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.expect("a database of its own");
-        let mut database_url = Url::parse(&admin_url).expect("DATABASE_URL is an address");
-        database_url.set_path(&name);
-        let folder = env::temp_dir().join(&name);
+        let database = Database::create().await;
+        let folder = env::temp_dir().join(&database.name);
         std::fs::create_dir(&folder).expect("a folder of its own");
         let at = free_port();
         let log = std::fs::File::create(folder.join("server.log")).expect("a log");
         let mut command = program();
         command
             .args(["serve", "--no-worker"])
-            .env("DATABASE_URL", database_url.as_str())
+            .env("DATABASE_URL", &database.url)
             .env("PINACLE_LISTEN", at.to_string())
             .env("PINACLE_DATABASE_CONNECTIONS", "5")
             .envs(variables.iter().copied())
@@ -83,21 +83,38 @@ impl Stand {
             .stdout(Stdio::null())
             .stderr(log);
         let server = command.spawn().expect("the server's program starts");
-        let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(20)).build().expect("a client");
-        let mut stand = Self { http, at, url, database_url: database_url.into(), admin_url, database: name, server, folder };
-        stand.wait().await;
+        let mut stand = Self { door: Door::new(at, &database.url), server, folder, _database: database };
+        stand.door.wait(&mut stand.server, &stand.folder.join("server.log")).await;
         stand
     }
+}
 
-    async fn wait(&mut self) {
+impl Deref for Stand {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+impl Door {
+    pub fn new(at: SocketAddr, database_url: &str) -> Self {
+        let url = Url::parse(&variable("PINACLE_URL")).expect("PINACLE_URL is an address");
+        variable("PINACLE_GITHUB_URL");
+        let http = Client::builder().redirect(Policy::none()).timeout(ANSWER_WITHIN).build().expect("a client");
+        Self { http, at, url, database_url: database_url.to_owned() }
+    }
+
+    /// Until the server answers.
+    pub async fn wait(&self, server: &mut Child, log: &Path) {
         let begun = Instant::now();
         loop {
             if self.get("/health/live").send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
                 return;
             }
-            let ended = self.server.try_wait().expect("the server's state");
+            let ended = server.try_wait().expect("the server's state");
             if ended.is_some() || begun.elapsed() > UP_WITHIN {
-                let log = std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+                let log = std::fs::read_to_string(log).unwrap_or_default();
                 panic!("the server did not come up ({ended:?}):\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -181,24 +198,14 @@ impl Stand {
 
 impl Drop for Stand {
     fn drop(&mut self) {
-        // Errors have nowhere to go from here: what is left lies in the stack's own folders, which go with it.
+        // Errors have nowhere to go from here: what is left goes with the stack.
         let _ = self.server.kill();
         let _ = self.server.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
-        let (url, name) = (self.admin_url.clone(), self.database.clone());
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let mut admin = PgConnection::connect(&url).await.map_err(std::io::Error::other)?;
-                let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
-                sqlx::query(drop).execute(&mut admin).await.map_err(std::io::Error::other)
-            })
-        });
-        let _ = dropping.join();
     }
 }
 
-fn program() -> Command {
+pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pinacle-server"))
 }
 
