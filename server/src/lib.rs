@@ -1,5 +1,8 @@
 //! The control plane: web, domain, queue, jobs, SSH. The only crate that knows Postgres.
 
+// The pages' types are as deep as their markup.
+#![recursion_limit = "512"]
+
 pub mod account;
 pub mod config;
 pub mod control;

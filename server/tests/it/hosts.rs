@@ -1,0 +1,149 @@
+//! Pod hosts: joining, host keys, and what operators say of them.
+
+use crate::{
+    fleet::{Fleet, on_host},
+    stand::Stand,
+};
+use pinacle_host::protocol::{Inventory, JoinRequest, PROTOCOL};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use uuid::Uuid;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+
+/// What a machine says of itself.
+pub fn report() -> JoinRequest {
+    let inventory = Inventory {
+        version: "0.1.0".into(),
+        boot_id: Uuid::now_v7(),
+        kernel: "6.1".into(),
+        runsc_version: "release".into(),
+        runsc_platform: "systrap".into(),
+        cgroup: "v2".into(),
+        image: "base".into(),
+        cpu_milli: 4000,
+        memory_bytes: 16 << 30,
+        disk_bytes: 200 << 30,
+        disk_free_bytes: 100 << 30,
+        pods: Vec::new(),
+    };
+    JoinRequest { protocol: PROTOCOL, inventory, host_keys: vec![KEY.into()] }
+}
+
+#[tokio::test]
+async fn a_join_token_is_good_once_and_for_nothing_else() {
+    let stand = Stand::with(&[("PINACLE_OPERATORS", "operator")]).await;
+    stand.sign_in("operator").await;
+    let operator = stand.token("operator", "write");
+    let add = async |name: &str| {
+        let new = json!({ "name": name, "transport": "ssh", "address": "192.0.2.7" });
+        let answer = stand.api(&operator, Method::POST, "/hosts").json(&new).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+    };
+    let join = async |token: &str, report: &JoinRequest| {
+        let answer = stand.api(token, Method::POST, "/hosts/join").json(report).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+    };
+    let (status, invited) = add("one").await;
+    assert_eq!((status, &invited["host"]["state"]), (201, &json!("joining")));
+    let first = invited["join_token"].as_str().expect("a token").to_owned();
+    assert!(!invited["command"].as_str().expect("a command").contains(&first), "no secret in a process list");
+    // Asked for again, the new one counts.
+    let token = add("one").await.1["join_token"].as_str().expect("a token").to_owned();
+    assert_eq!(join(&first, &report()).await.0, 401);
+    assert_eq!(join(&operator, &report()).await.0, 401, "an API token is none");
+    assert_eq!(stand.api(&token, Method::GET, "/me").send().await.expect("an answer").status(), 401, "and it is no API token");
+    let other = JoinRequest { protocol: PROTOCOL + 1, ..report() };
+    assert_eq!(join(&token, &other).await.0, 409, "another protocol uses nothing up");
+    let bad = JoinRequest { host_keys: vec!["ssh-ed25519 no".into()], ..report() };
+    assert_eq!(join(&token, &bad).await.0, 422);
+    let report = report();
+    let (one, other) = tokio::join!(join(&token, &report), join(&token, &report));
+    let mut answers = [one.0, other.0];
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 401]);
+    assert_eq!(join(&token, &report).await.0, 401);
+    let hosts: Value = stand.api(&operator, Method::GET, "/hosts").send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!((&hosts["items"][0]["state"], &hosts["items"][0]["cpu"]["physical"]), (&json!("active"), &json!(4000)));
+    assert_eq!(add("one").await.0, 409, "one that has joined can't be joined again by its name");
+    // Each has a range of its own.
+    let (_, two) = add("two").await;
+    assert_ne!(two["host"]["pod_cidr"], hosts["items"][0]["pod_cidr"]);
+}
+
+#[tokio::test]
+async fn a_host_that_is_cordoned_keeps_its_pods_and_gets_no_new_ones() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    let (operator, user) = (fleet.user("operator").await, fleet.newcomer().await);
+    let id = user.running().await;
+    let pod = user.pod(&id).await;
+    let hosts = fleet.hosts().await;
+    let path = |host: &Value, verb: &str| format!("/hosts/{}/{verb}", host["id"].as_str().expect("an id"));
+    let (its, other) = if hosts[0]["name"] == pod["host"] { (&hosts[0], &hosts[1]) } else { (&hosts[1], &hosts[0]) };
+    // The one that would be chosen.
+    assert_eq!(operator.ask(Method::POST, &path(its, "cordon"), Value::Null).await.1["state"], "cordoned");
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let new = user.running().await;
+        assert_eq!(user.pod(&new).await["host"], other["name"]);
+        others.push(new);
+    }
+    assert_eq!(user.shell(&id, "echo well").await, "well\n", "its own go on");
+    user.wish(&id, "restart").await;
+    user.until_status(&id, "running").await;
+    // No host at all.
+    assert_eq!(operator.ask(Method::POST, &path(other, "cordon"), Value::Null).await.0, 200);
+    let waiting = user.create(json!({})).await;
+    let pod = user.until(&waiting, "it says why it waits", |pod| pod["waiting_for"].is_string()).await;
+    assert_eq!(pod["status"], "queued");
+    for host in [its, other] {
+        assert_eq!(operator.ask(Method::POST, &path(host, "activate"), Value::Null).await.1["state"], "active");
+    }
+    user.until_status(&waiting, "running").await;
+    for id in others.iter().chain([&id, &waiting]) {
+        user.delete(id).await;
+    }
+}
+
+/// Another key for a host's sshd from the next connection on; every one that is open ends.
+fn change_key(host: usize, script: &str) {
+    // sshd is started again by the host itself.
+    on_host(host, &format!("set -e; cd /etc/ssh; {script}; pkill -KILL -x sshd || true"));
+}
+
+#[tokio::test]
+async fn a_host_with_another_key_is_refused_shown_to_operators_and_used_again_once_the_key_is_trusted() {
+    const HOST: usize = 2;
+    let Some(fleet) = Fleet::alone().await else { return };
+    let operator = fleet.user("operator").await;
+    let host = fleet.until_host("host2", "it answers", |host| host["reachable"] == true).await;
+    assert_eq!(host["offered_keys"], json!([]));
+    let path = format!("/hosts/{}/keys", host["id"].as_str().expect("an id"));
+    change_key(HOST, "mkdir -p /run/before; mv ssh_host_ed25519_key* /run/before; ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key");
+    let fingerprint = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
+    let offered = fleet.until_host("host2", "the key is shown", |host| host["offered_keys"] != json!([])).await;
+    assert_eq!(offered["offered_keys"], json!([fingerprint]));
+    let heard = offered["last_seen_at"].clone();
+    // Nothing is asked of it until somebody has looked.
+    let refused = fleet.until_host("host2", "it is not used", |host| host["reachable"] == false).await;
+    assert_eq!(refused["last_seen_at"], heard);
+    assert_eq!(operator.ask(Method::POST, &path, json!({ "fingerprint": "SHA256:nonsense" })).await.0, 404);
+    let (status, trusted) = operator.ask(Method::POST, &path, json!({ "fingerprint": fingerprint })).await;
+    assert_eq!((status, &trusted["offered_keys"]), (200, &json!([])));
+    fleet.until_host("host2", "it is used again", |host| host["reachable"] == true).await;
+    // And back, as it was: a key that was trusted before is not trusted for that.
+    change_key(HOST, "rm ssh_host_ed25519_key*; mv /run/before/* .");
+    let before = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
+    let offered = fleet.until_host("host2", "the former key is shown", |host| host["offered_keys"] != json!([])).await;
+    assert_eq!(offered["offered_keys"], json!([before]));
+    assert_eq!(operator.ask(Method::POST, &path, json!({ "fingerprint": before })).await.0, 200);
+    fleet.until_host("host2", "it is used again", |host| host["offered_keys"] == json!([]) && host["reachable"] == true).await;
+    tokio::time::timeout(Duration::from_secs(60), async {
+        let user = fleet.newcomer().await;
+        let id = user.running().await;
+        user.delete(&id).await;
+    })
+    .await
+    .expect("pods are made as before");
+}

@@ -1,0 +1,330 @@
+//! The API as its own document describes it: every operation is driven, and every door is shut to whom it is not for.
+
+use crate::{
+    fleet::{Fleet, User},
+    stand::{Door, Stand},
+};
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{CONNECTION, UPGRADE},
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// One operation of the document.
+struct Operation {
+    method: Method,
+    /// As in the document, below `/api/v1`.
+    path: String,
+    /// What it answers when it does what it is for.
+    success: Vec<u16>,
+}
+
+async fn operations(door: &Door) -> Vec<Operation> {
+    let document: Value = door.get("/api/v1/openapi.json").send().await.expect("an answer").json().await.expect("JSON");
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            let path = path.strip_prefix("/api/v1").unwrap_or_else(|| panic!("{path} is below /api/v1")).to_owned();
+            let responses = operation["responses"].as_object().expect("responses");
+            let success: Vec<u16> = responses.keys().filter_map(|status| status.parse().ok()).filter(|status| *status < 400).collect();
+            assert!(!success.is_empty(), "{method} {path} says how it succeeds");
+            operations.push(Operation { method, path, success });
+        }
+    }
+    assert!(operations.len() > 30, "{}", operations.len());
+    operations
+}
+
+const NOBODYS: &str = "00000000-0000-7000-8000-000000000000";
+
+/// The path with something in place of its parameters.
+fn filled(path: &str, id: &str) -> String {
+    let query = if path.ends_with("/files") { "?path=x" } else { "" };
+    path.replace("{id}", id).replace("{owner}", "owner").replace("{name}", "main") + query
+}
+
+/// A body that the operation takes.
+fn body(method: &Method, path: &str) -> Value {
+    match (method.as_str(), path) {
+        ("POST", "/tokens") => json!({ "name": "x", "scope": "read", "expires_days": 1 }),
+        ("POST", "/pods") => json!({ "name": format!("p{:08x}", rand::random::<u32>()), "tier": "dev.small" }),
+        ("PATCH", "/pods/{id}") => json!({ "name": format!("p{:08x}", rand::random::<u32>()) }),
+        ("POST", "/pods/{id}/setup/approve") => json!({ "plan_digest": "x" }),
+        ("POST", "/pods/{id}/exec") => json!({ "argv": ["true"] }),
+        ("POST", "/hosts") => json!({ "name": "x", "transport": "ssh", "address": "192.0.2.1" }),
+        ("POST", "/hosts/{id}/keys") => json!({ "fingerprint": "SHA256:x" }),
+        _ => Value::Null,
+    }
+}
+
+/// The request as a client that knows the document would send it.
+fn asked(request: RequestBuilder, operation: &Operation) -> RequestBuilder {
+    let (method, path) = (&operation.method, operation.path.as_str());
+    match (method.as_str(), path, body(method, path)) {
+        ("PUT", "/pods/{id}/files", _) => request.body("x"),
+        ("GET", "/pods/{id}/terminals/{name}", _) => request
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        (_, _, Value::Null) => request,
+        (_, _, body) => request.json(&body),
+    }
+}
+
+async fn answer(door: &Door, token: Option<&str>, operation: &Operation, id: &str) -> (u16, Value) {
+    let path = format!("/api/v1{}", filled(&operation.path, id));
+    let request = door.request(operation.method.clone(), &path);
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    let answer = asked(request, operation).send().await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+}
+
+fn is_joining(operation: &Operation) -> bool {
+    operation.path == "/hosts/join"
+}
+
+#[tokio::test]
+async fn every_operation_wants_a_token() {
+    let stand = Stand::open().await;
+    stand.sign_in("owner").await;
+    for operation in operations(&stand).await {
+        let (status, problem) = answer(&stand, None, &operation, NOBODYS).await;
+        assert!(status == 401 || (is_joining(&operation) && status >= 400), "{} {}: {status}", operation.method, operation.path);
+        assert!(problem["code"].is_string(), "{} {}: {problem}", operation.method, operation.path);
+        let (status, _) = answer(&stand, Some("nonsense"), &operation, NOBODYS).await;
+        assert!(status == 401 || (is_joining(&operation) && status >= 400), "{} {}: {status}", operation.method, operation.path);
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_id_and_nobodys_answer_not_found_at_every_path() {
+    let stand = Stand::with(&[("PINACLE_OPERATORS", "operator")]).await;
+    let owner = stand.sign_in("owner").await;
+    let _ = owner;
+    stand.sign_in("outsider").await;
+    let (theirs, mine) = (stand.token("owner", "write"), stand.token("outsider", "write"));
+    let json = async |request: RequestBuilder| request.send().await.expect("an answer").json::<Value>().await.expect("JSON");
+    let pod = json(stand.api(&theirs, Method::POST, "/pods").json(&json!({ "name": "theirs", "tier": "dev.small", "repository": "owner/full" }))).await;
+    let token = json(stand.api(&theirs, Method::POST, "/tokens").json(&json!({ "name": "x", "scope": "read", "expires_days": 1 }))).await;
+    let sessions = json(stand.api(&theirs, Method::GET, "/sessions")).await;
+    let foreign = BTreeMap::from([("pods", &pod["id"]), ("tokens", &token["id"]), ("sessions", &sessions["items"][0]["id"])]);
+    for operation in operations(&stand).await.iter().filter(|operation| operation.path.contains("{id}")) {
+        let noun = operation.path.split('/').nth(1).expect("a noun");
+        let theirs = foreign.get(noun).map(|id| id.as_str().expect("an id"));
+        for id in [NOBODYS, "no-id", "%00"].into_iter().chain(theirs) {
+            let (status, problem) = answer(&stand, Some(&mine), operation, id).await;
+            assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{} {} of {id}: {problem}", operation.method, operation.path);
+        }
+    }
+    // A stream, too.
+    let path = format!("/pods/{}/events", pod["id"].as_str().expect("an id"));
+    let stream = stand.api(&mine, Method::GET, &path).header("accept", "text/event-stream").send().await.expect("an answer");
+    assert_eq!(stream.status(), StatusCode::NOT_FOUND);
+    // And nothing of it was done.
+    let after = json(stand.api(&theirs, Method::GET, &format!("/pods/{}", pod["id"].as_str().expect("an id")))).await;
+    assert_eq!((&after["name"], &after["desired"]), (&json!("theirs"), &json!("running")));
+    assert_eq!(json(stand.api(&theirs, Method::GET, "/sessions")).await["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(json(stand.api(&mine, Method::GET, "/pods")).await["items"], json!([]), "nor is it listed");
+    let body = json!({ "name": "x", "tier": "dev.small", "team_id": pod["team_id"] });
+    let refused = json(stand.api(&mine, Method::POST, "/pods").json(&body)).await;
+    assert!(refused["errors"]["team_id"].is_array(), "{refused}");
+}
+
+#[tokio::test]
+async fn a_token_that_may_only_read_changes_nothing() {
+    let stand = Stand::with(&[("PINACLE_OPERATORS", "operator")]).await;
+    stand.sign_in("operator").await;
+    let (read, write) = (stand.token("operator", "read"), stand.token("operator", "write"));
+    let pod: Value =
+        stand.api(&write, Method::POST, "/pods").json(&json!({ "name": "mine", "tier": "dev.small" })).send().await.expect("an answer").json().await.expect("JSON");
+    let id = pod["id"].as_str().expect("an id");
+    for operation in operations(&stand).await.iter().filter(|operation| !is_joining(operation)) {
+        // Typing into a terminal is a change, whatever the method is.
+        let changes = operation.method != Method::GET || operation.path == "/pods/{id}/terminals/{name}";
+        let (status, problem) = answer(&stand, Some(&read), operation, id).await;
+        if changes {
+            assert_eq!((status, &problem["code"]), (403, &json!("forbidden")), "{} {}: {problem}", operation.method, operation.path);
+        } else {
+            assert!(status != 403, "{} {}: {problem}", operation.method, operation.path);
+        }
+    }
+    let after: Value = stand.api(&read, Method::GET, &format!("/pods/{id}")).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!((&after["name"], &after["desired"]), (&json!("mine"), &json!("running")));
+}
+
+#[tokio::test]
+async fn to_everybody_but_operators_there_are_no_hosts() {
+    let stand = Stand::with(&[("PINACLE_OPERATORS", "operator")]).await;
+    stand.sign_in("operator").await;
+    stand.sign_in("owner").await;
+    let (operator, owner) = (stand.token("operator", "write"), stand.token("owner", "write"));
+    let new = json!({ "name": "one", "transport": "ssh", "address": "192.0.2.1" });
+    let added: Value = stand.api(&operator, Method::POST, "/hosts").json(&new).send().await.expect("an answer").json().await.expect("JSON");
+    let id = added["host"]["id"].as_str().expect("an id");
+    let all = operations(&stand).await;
+    let hosts: Vec<&Operation> = all.iter().filter(|operation| operation.path.starts_with("/hosts") && !is_joining(operation)).collect();
+    assert!(hosts.len() > 5);
+    for operation in hosts {
+        let (status, problem) = answer(&stand, Some(&owner), operation, id).await;
+        assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{} {}", operation.method, operation.path);
+    }
+    let after: Value = stand.api(&operator, Method::GET, &format!("/hosts/{id}")).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(after["state"], "joining");
+}
+
+#[tokio::test]
+async fn every_field_of_a_new_pod_has_its_rule_and_its_message() {
+    let stand = Stand::open().await;
+    stand.sign_in("owner").await;
+    let token = stand.token("owner", "write");
+    let refused = async |change: Value| {
+        let mut body = json!({ "name": "fine", "tier": "dev.small" });
+        body.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+        let answer = stand.api(&token, Method::POST, "/pods").json(&body).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+    };
+    let long = "x".repeat(21);
+    for (field, values) in [
+        ("name", vec![json!(""), json!("Upper"), json!("with-hyphen"), json!("ü"), json!(long), json!("a b"), json!(7), Value::Null]),
+        ("tier", vec![json!(""), json!("dev.huge"), json!("DEV.SMALL")]),
+        (
+            "repository",
+            vec![
+                json!("nothing"),
+                json!("file:///etc"),
+                json!("http://example.test/a"),
+                json!("ssh://git@example.test/a"),
+                json!("--upload-pack=id"),
+                json!("owner/../x"),
+                json!("https://user:password@example.test/a"),
+                json!("ext::sh -c id"),
+                json!("https://example.test/\u{0}"),
+                json!(format!("https://example.test/{}", "x".repeat(5000))),
+            ],
+        ),
+        ("branch", vec![json!("--x"), json!("a..b"), json!("a b"), json!("a\u{0}"), json!("x".repeat(1000))]),
+        ("team_id", vec![json!("no"), json!(NOBODYS)]),
+        ("admin", vec![json!(true)]),
+    ] {
+        for value in values {
+            let repository = if field == "branch" { json!({ "repository": "owner/full" }) } else { json!({}) };
+            let mut change = repository;
+            change[field] = value.clone();
+            let (status, problem) = refused(change).await;
+            let message = problem["errors"][field][0].as_str().unwrap_or_default();
+            assert!(status == 422 && message.len() > 3, "{field} = {value}: {status} {problem}");
+        }
+    }
+    let (status, problem) = refused(json!({ "branch": "main" })).await;
+    assert!(status == 422 && problem["errors"]["branch"].is_array(), "a branch of nothing: {problem}");
+    let all: Value = stand.api(&token, Method::GET, "/pods").send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(all["items"], json!([]));
+}
+
+/// Drives one operation as it is meant; what it answered.
+struct Driven<'a> {
+    user: &'a User<'a>,
+    seen: BTreeMap<String, u16>,
+}
+
+impl Driven<'_> {
+    async fn send(&mut self, method: &str, path: &str, at: &str, request: impl FnOnce(RequestBuilder) -> RequestBuilder) -> Value {
+        let method: Method = method.parse().expect("a method");
+        let answer = request(self.user.request(method.clone(), at)).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let body = if status == 101 || path.ends_with("/log") { Value::Null } else { answer.json().await.unwrap_or(Value::Null) };
+        assert!(status < 400, "{method} {at}: {status} {body}");
+        self.seen.insert(format!("{method} {path}"), status);
+        body
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, at: &str, body: Value) -> Value {
+        self.send(method, path, at, |request| if body.is_null() { request } else { request.json(&body) }).await
+    }
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_does_what_it_says() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    // An operator may everything; the repository is its own only by approval.
+    fleet.sign_in("operator").await;
+    let operator = fleet.user("operator").await;
+    let mut api = Driven { user: &operator, seen: BTreeMap::new() };
+    for path in ["/me", "/quota", "/teams", "/repositories", "/pods", "/tokens", "/sessions", "/hosts"] {
+        api.ask("GET", path, path, Value::Null).await;
+    }
+    let path = "/repositories/{owner}/{name}/branches";
+    api.ask("GET", path, "/repositories/owner/full/branches", Value::Null).await;
+    let token = api.ask("POST", "/tokens", "/tokens", json!({ "name": "x", "scope": "read", "expires_days": 1 })).await;
+    api.ask("DELETE", "/tokens/{id}", &format!("/tokens/{}", text(&token["id"])), Value::Null).await;
+    let sessions = operator.get("/sessions").await;
+    api.ask("DELETE", "/sessions/{id}", &format!("/sessions/{}", text(&sessions["items"][0]["id"])), Value::Null).await;
+    api.ask("DELETE", "/sessions", "/sessions", Value::Null).await;
+
+    let new = json!({ "name": format!("p{:08x}", rand::random::<u32>()), "tier": "dev.small", "repository": "owner/full" });
+    let pod = api.ask("POST", "/pods", "/pods", new).await;
+    let id = text(&pod["id"]).to_owned();
+    let at = |rest: &str| format!("/pods/{id}{rest}");
+    let waiting = operator.until_setup(&id, "awaiting_approval").await;
+    api.ask("POST", "/pods/{id}/setup/approve", &at("/setup/approve"), json!({ "plan_digest": waiting["setup"]["plan_digest"] })).await;
+    operator.until_setup(&id, "done").await;
+    api.ask("GET", "/pods/{id}", &at(""), Value::Null).await;
+    api.ask("GET", "/pods/{id}/events", &at("/events"), Value::Null).await;
+    api.ask("GET", "/pods/{id}/live", &at("/live"), Value::Null).await;
+    api.ask("POST", "/pods/{id}/exec", &at("/exec"), json!({ "argv": ["true"] })).await;
+    api.send("PUT", "/pods/{id}/files", &at("/files?path=x"), |request| request.body("x")).await;
+    api.ask("GET", "/pods/{id}/files", &at("/files?path=x"), Value::Null).await;
+    api.ask("POST", "/pods/{id}/processes/{name}/restart", &at("/processes/worker/restart"), Value::Null).await;
+    api.ask("GET", "/pods/{id}/processes/{name}/log", &at("/processes/worker/log"), Value::Null).await;
+    let terminal = Operation { method: Method::GET, path: "/pods/{id}/terminals/{name}".into(), success: Vec::new() };
+    api.send("GET", &terminal.path, &at("/terminals/main"), |request| asked(request, &terminal)).await;
+    api.ask("GET", "/pods/{id}/terminals", &at("/terminals"), Value::Null).await;
+    api.ask("DELETE", &terminal.path, &at("/terminals/main"), Value::Null).await;
+    api.ask("PATCH", "/pods/{id}", &at(""), json!({ "name": format!("p{:08x}", rand::random::<u32>()) })).await;
+    api.ask("POST", "/pods/{id}/setup/retry", &at("/setup/retry"), Value::Null).await;
+    for verb in ["stop", "start", "restart", "retry"] {
+        api.ask("POST", &format!("/pods/{{id}}/{verb}"), &at(&format!("/{verb}")), Value::Null).await;
+    }
+    operator.until_status(&id, "running").await;
+    api.ask("DELETE", "/pods/{id}", &at(""), Value::Null).await;
+
+    // A host of its own, that is given up at the end; meanwhile it takes no pods.
+    let name = format!("h{:08x}", rand::random::<u32>());
+    let invited = api.ask("POST", "/hosts", "/hosts", json!({ "name": name, "transport": "ssh", "address": "192.0.2.9" })).await;
+    let host = text(&invited["host"]["id"]).to_owned();
+    let joining = fleet.api(text(&invited["join_token"]), Method::POST, "/hosts/join").json(&crate::hosts::report()).send().await.expect("an answer");
+    api.seen.insert("POST /hosts/join".into(), joining.status().as_u16());
+    api.ask("GET", "/hosts/{id}", &format!("/hosts/{host}"), Value::Null).await;
+    let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
+    // As check-hosts would write it.
+    let offer = "INSERT INTO host_keys (host_id, algorithm, public_key, state) SELECT host_id, algorithm, set_byte(public_key, length(public_key) - 1, 7), 'offered' FROM host_keys WHERE host_id = $1";
+    sqlx::query(offer).bind(host.parse::<uuid::Uuid>().expect("an id")).execute(&db).await.expect("offered");
+    let keyed = operator.get(&format!("/hosts/{host}")).await;
+    if let Some(fingerprint) = keyed["offered_keys"][0].as_str() {
+        api.ask("POST", "/hosts/{id}/keys", &format!("/hosts/{host}/keys"), json!({ "fingerprint": fingerprint })).await;
+    }
+    for verb in ["cordon", "drain", "activate", "lost"] {
+        api.ask("POST", &format!("/hosts/{{id}}/{verb}"), &format!("/hosts/{host}/{verb}"), Value::Null).await;
+    }
+
+    let mut missing = Vec::new();
+    for operation in operations(&fleet).await {
+        let name = format!("{} {}", operation.method, operation.path);
+        match api.seen.get(&name) {
+            None => missing.push(format!("{name} is in no row")),
+            Some(status) if !operation.success.contains(status) => missing.push(format!("{name} answered {status}, the document says {:?}", operation.success)),
+            Some(_) => {}
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is text"))
+}
