@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Local pod hosts: each a "second machine" with namespaces, control groups, an sshd and a pinacle-host of its own.
-# Usage: hosts.sh check | up N | down | crash I | boot I | run I COMMAND… | sweep
+# Usage: hosts.sh check | up N | anew N | down | crash I | boot I | run I COMMAND… | sweep
 #   check: says in one sentence what stands in the way of pod hosts on this machine, and ends with 1
+#   anew:  as up, with hosts that nobody has joined yet
 #   crash: ends host I at once with everything on it, as a power cut would; boot starts it again
 #   run:   runs a command on host I, as its root
 set -euo pipefail
@@ -55,6 +56,12 @@ boot() {
   wait_for 15 "sshd of $name" bash -c "exec 3<>/dev/tcp/$address/22" || { tail -5 "$folder/host.log" >&2; return 1; }
 }
 
+anew() {
+  down
+  rm -rf "$DATA/hosts"
+  up "$1"
+}
+
 numbers() { find "$DATA/hosts" -mindepth 1 -maxdepth 1 -name 'h*' 2>/dev/null | sed 's/.*h//' | sort -n; }
 
 down() {
@@ -98,6 +105,6 @@ sweep() {
 
 verb="${1:-}"
 case "$verb" in
-  check | up | down | crash | boot | run | sweep) shift; "$verb" "$@" ;;
-  *) die "usage: hosts.sh check | up N | down | crash I | boot I | run I COMMAND… | sweep" ;;
+  check | up | anew | down | crash | boot | run | sweep) shift; "$verb" "$@" ;;
+  *) die "usage: hosts.sh check | up N | anew N | down | crash I | boot I | run I COMMAND… | sweep" ;;
 esac

@@ -112,6 +112,8 @@ if [ -z "$compiler" ]; then
   has_wasm /usr/bin/rustc || build_wasm_std
   compiler=/usr/bin/rustc
 fi
+# Debian's compiler looks for the linker of wasm32 under this name, and has it under another.
+if [ "$compiler" = /usr/bin/rustc ] && ! has rust-lld; then ln -sf "$(command -v lld-22 || command -v lld)" "$TOOLS/bin/rust-lld"; fi
 cargo="$(dirname "$compiler")/cargo"
 [ -x "$cargo" ] || die "no cargo beside $compiler"
 formatter="$(command -v rustfmt || true)"

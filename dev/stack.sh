@@ -38,7 +38,6 @@ export PINACLE_GITHUB_GIT_URL=\${PINACLE_GITHUB_GIT_URL:-$git_url}
 export PINACLE_GITHUB_CLIENT_ID=\${PINACLE_GITHUB_CLIENT_ID:-pinacle-local}
 export PINACLE_GITHUB_CLIENT_SECRET=\${PINACLE_GITHUB_CLIENT_SECRET:-$(cat "$keys/github-client-secret")}
 export PINACLE_SITE_ROOT=\${PINACLE_SITE_ROOT:-$ROOT/site}
-export PINACLE_DATA_DIR=\${PINACLE_DATA_DIR:-$DATA/server}
 ENV
   )
 }
@@ -74,7 +73,6 @@ serve() {
   end_process "$DATA/server.pid" 20
   # Once: a restart by a test keeps running what the stack was started with.
   [ -n "${KEEP_SERVER:-}" ] && [ -x "$BIN/pinacle-server" ] || cp "$CARGO_TARGET_DIR/debug/pinacle-server" "$BIN/"
-  mkdir -p "$DATA/server"
   (
     # shellcheck source=/dev/null
     . "$DATA/env"

@@ -9,6 +9,10 @@ pub const MAX_PAYLOAD: usize = 1 << 20;
 /// Senders cut data into frames of at most this many bytes, so that control frames never wait long.
 pub const DATA_CHUNK: usize = 32 << 10;
 
+/// Bytes of output that may be on their way, where a stream's reader says what it has taken. Less than one SSH channel
+/// buffers, so that the connection itself is never held up.
+pub const WINDOW: usize = 512 << 10;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A [`crate::protocol`] value.

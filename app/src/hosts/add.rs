@@ -86,14 +86,8 @@ fn Ask(action: ServerAction<AddHost>, refused: RwSignal<Option<AppError>>) -> im
                 {field("address", "Address", "Where the control plane reaches it", true)}
             </div>
             <div class="pair">
-                <div class="field">
-                    <label for="host-transport">"Reached over"</label>
-                    <select class="select" id="host-transport" name="transport">
-                        <option value="ssh">"SSH"</option>
-                        <option value="https">"HTTPS with an API key"</option>
-                    </select>
-                </div>
-                {field("port", "Port", "22 for SSH, 443 for HTTPS if left empty", false)}
+                <input type="hidden" name="transport" value="ssh" />
+                {field("port", "Port", "Of its sshd; 22 if left empty", false)}
             </div>
             <p class="note bad" role="alert" hidden=move || general().is_none()>
                 {general}

@@ -57,7 +57,7 @@ pub async fn create_pod(
         }
         Err(error) => {
             if wants_page {
-                leptos_axum::redirect(&super::form::typed_again(&new));
+                leptos_axum::redirect(&new.form_address());
             }
             Err(error)
         }

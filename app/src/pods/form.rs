@@ -3,18 +3,20 @@
 use super::{NewPod, Tier};
 use leptos_router::params::ParamsMap;
 
-/// Where the form goes on after an error: the page checks these values again and puts each message at its field.
-pub fn typed_again(new: &NewPod) -> String {
-    let mut pairs = url::form_urlencoded::Serializer::new(String::new());
-    pairs.append_pair("checked", "1");
-    for (key, value) in
-        [("name", Some(&new.name)), ("tier", Some(&new.tier)), ("repository", new.repository.as_ref()), ("branch", new.branch.as_ref())]
-    {
-        if let Some(value) = value {
-            pairs.append_pair(key, value);
+impl NewPod {
+    /// Where the form goes on after an error: the page checks these values again and puts each message at its field.
+    pub fn form_address(&self) -> String {
+        let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+        pairs.append_pair("checked", "1");
+        for (key, value) in
+            [("name", Some(&self.name)), ("tier", Some(&self.tier)), ("repository", self.repository.as_ref()), ("branch", self.branch.as_ref())]
+        {
+            if let Some(value) = value {
+                pairs.append_pair(key, value);
+            }
         }
+        format!("/pods/new?{}", pairs.finish())
     }
-    format!("/pods/new?{}", pairs.finish())
 }
 
 /// What the form begins with.
@@ -49,7 +51,7 @@ mod tests {
     #[test]
     fn what_was_typed_survives_an_error() {
         let new = NewPod { name: "My Shop".into(), tier: "dev.large".into(), repository: Some("acme/shop".into()), ..NewPod::default() };
-        let address = typed_again(&new);
+        let address = new.form_address();
         let mut query = ParamsMap::new();
         for (key, value) in url::form_urlencoded::parse(address.split_once('?').unwrap().1.as_bytes()) {
             query.insert(key.into_owned(), value.into_owned());

@@ -304,7 +304,7 @@ pub enum EventKind {
     /// A step began; `text` says what with.
     Begin,
     Output,
-    /// A step ended; `data.ok` says how.
+    /// A step ended; `data.outcome` says how: `ok`, `wait`, `later` or `failed`.
     End,
     /// The pod's status changed; `text` is the new one.
     Status,

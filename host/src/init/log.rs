@@ -1,9 +1,14 @@
 //! The log of one process: two files of at most half a MiB each, the older one thrown away when the newer is full.
 
-use super::{boot, outbox::Gone, serve::Connection};
+use super::{
+    boot,
+    outbox::{Gone, Outbox},
+    serve::Connection,
+    window::Window,
+};
 use crate::{
     frame::{DATA_CHUNK, Frame},
-    protocol::{Reply, StreamOutput},
+    protocol::{HostError, HostErrorCode, Reply, StreamOutput},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -94,6 +99,16 @@ impl Files {
 pub async fn follow(connection: Connection, log: &Arc<Log>) -> Result<(), Gone> {
     let Connection { mut input, output } = connection;
     output.json(&Reply::Streaming).await?;
+    let window = Window::default();
+    let ended = tokio::select! {
+        ended = copy(log, &output, &window) => ended?,
+        gone = window.listen(&mut input) => return Err(gone),
+    };
+    output.finish(ended).await
+}
+
+/// Sends the log and what is added to it, until the process is none of the pod's any more.
+async fn copy(log: &Log, output: &Outbox, window: &Window) -> Result<Result<StreamOutput, HostError>, Gone> {
     let mut grown = log.end.subscribe();
     let mut position = 0;
     loop {
@@ -101,22 +116,19 @@ pub async fn follow(connection: Connection, log: &Arc<Log>) -> Result<(), Gone> 
         while position < end {
             let (piece, next) = match log.read(position) {
                 Ok(read) => read,
-                Err(error) => {
-                    let fault = crate::protocol::HostError::new(crate::protocol::HostErrorCode::Failed, format!("the log cannot be read: {error}"));
-                    return output.finish(Err(fault)).await;
-                }
+                Err(error) => return Ok(Err(HostError::new(HostErrorCode::Failed, format!("the log cannot be read: {error}")))),
             };
             position = next;
             if !piece.is_empty() {
+                window.send(piece.len()).await;
                 output.send(Frame::Data(piece.into())).await?;
             }
         }
         tokio::select! {
             changed = grown.changed() => if changed.is_err() {
-                return output.finish(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false })).await;
+                return Ok(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false }));
             },
             () = output.closed() => return Err(Gone),
-            frame = input.next() => if !matches!(frame, Ok(Some(_))) { return Err(Gone) },
         }
     }
 }

@@ -17,6 +17,7 @@ mod shutdown;
 mod sudo;
 mod terminal;
 mod watch;
+mod window;
 
 use crate::{inside::Boot, protocol::PodConfig};
 use children::Children;

@@ -5,6 +5,7 @@ use super::{
     exec::exit_output,
     outbox::Gone,
     serve::{Connection, unary},
+    window::Window,
 };
 use crate::{
     frame::{DATA_CHUNK, Frame},
@@ -77,7 +78,8 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
     let _client = HangUp(leader);
     connection.output.json(&Reply::Streaming).await?;
     let pty = Arc::new(pty);
-    let mut shown = tokio::spawn(show(pty.clone(), connection.output.sender()));
+    let window = Window::default();
+    let mut shown = tokio::spawn(show(pty.clone(), connection.output.sender(), window.clone()));
     let (keys, typed) = mpsc::channel(INPUT_QUEUE);
     let typist = tokio::spawn(type_in(pty.clone(), typed));
 
@@ -92,6 +94,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                         pty.resize(cols.clamp(1, 1000), rows.clamp(1, 1000));
                         resized(pod, leader, name).await;
                     }
+                    Ok(StreamInput::Taken { bytes }) => window.taken(bytes),
                     Ok(StreamInput::Eof) => return Err(Gone),
                     Err(_) => {}
                 },
@@ -183,7 +186,7 @@ async fn resized(pod: &Pod, client: u32, name: &str) {
     }
 }
 
-async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>) {
+async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window) {
     loop {
         let mut piece = BytesMut::zeroed(DATA_CHUNK);
         match pty.read(&mut piece).await {
@@ -191,6 +194,7 @@ async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>) {
             Ok(0) | Err(_) => return,
             Ok(read) => {
                 piece.truncate(read);
+                window.send(read).await;
                 if queue.send(Frame::Data(piece.freeze())).await.is_err() {
                     return;
                 }

@@ -1,6 +1,6 @@
 //! What a caller may ask of its account: its own things only, so that there is little to authorize beyond the scope.
 
-use super::{TokenKeys, github_token, quota, store, tokens};
+use super::{TokenKeys, github_token, store, tokens};
 use crate::{
     control::ControlPlane,
     db,
@@ -30,7 +30,7 @@ impl Account for ControlPlane {
 
     async fn quota(&self, caller: &Caller) -> AppResult<Quota> {
         let mut connection = self.db.acquire().await.map_err(db::fault)?;
-        quota::of(&mut connection, self.config.quota, caller.user).await.map_err(db::fault)
+        crate::pods::quota::of(&mut connection, &self.config.quota, caller.user).await.map_err(db::fault)
     }
 
     async fn tokens(&self, caller: &Caller, cursor: Option<String>, limit: Option<u32>) -> AppResult<Page<ApiToken>> {

@@ -2,7 +2,6 @@
 
 mod access;
 pub mod cli;
-pub mod quota;
 pub mod sign_in;
 pub mod store;
 mod tokens;

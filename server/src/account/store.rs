@@ -5,7 +5,6 @@ use crate::db::Db;
 use pinacle_app::{
     account::{ApiToken, BrowserSession, Me, TokenScope},
     ids::{SessionId, TeamId, TokenId, UserId},
-    pods::Tier,
 };
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -308,34 +307,4 @@ pub async fn session_holds(db: &Db, id: SessionId) -> Result<bool, sqlx::Error> 
         .bind(id.0)
         .fetch_one(db)
         .await
-}
-
-// What a user's pods add up to
-
-/// Pods of one tier.
-pub struct TierCount {
-    pub tier: Tier,
-    /// That run, will run, or still have to stop.
-    pub active: u32,
-    /// That are not deleted.
-    pub all: u32,
-}
-
-pub async fn pods_by_tier(db: &mut PgConnection, owner: UserId) -> Result<Vec<TierCount>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT tier, count(*) AS all_pods,
-                count(*) FILTER (WHERE desired = 'running' OR status IN ('provisioning', 'starting', 'running', 'stopping')) AS active
-         FROM pods WHERE owner_id = $1 AND status <> 'deleted' GROUP BY tier",
-    )
-    .bind(owner.0)
-    .fetch_all(db)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let tier: &str = row.try_get("tier")?;
-            let count = |column: &str| row.try_get::<i64, _>(column).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-            let tier = Tier::parse(tier).ok_or_else(|| sqlx::Error::Decode(format!("a pod of tier {tier}").into()))?;
-            Ok(TierCount { tier, active: count("active")?, all: count("all_pods")? })
-        })
-        .collect()
 }

@@ -1,11 +1,11 @@
 //! Who may do what with hosts: operators everything; to everybody else there are none.
 
 use super::{join, store};
-use crate::{control::ControlPlane, db::fault, news};
+use crate::{account::may_change, control::ControlPlane, db::fault, news};
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
-    backend::{Caller, Hosts, Scope},
+    backend::{Caller, Hosts},
     hosts::{Host, HostState, HostVerb, JoinInvitation, NewHost, Transport},
     ids::HostId,
 };
@@ -19,7 +19,7 @@ fn operator(caller: &Caller) -> AppResult<()> {
 
 fn operator_writes(caller: &Caller) -> AppResult<()> {
     operator(caller)?;
-    if caller.scope == Scope::Write { Ok(()) } else { Err(AppError::forbidden("This token may only read.")) }
+    may_change(caller)
 }
 
 /// A host name or an address: never something that an option parser would take.
@@ -37,6 +37,9 @@ fn check(new: &NewHost) -> AppResult<u16> {
     }
     if !is_address(&new.address) {
         errors.add("address", "A host name or an IP address.");
+    }
+    if new.transport == Transport::Https {
+        errors.add("transport", "Hosts are reached over SSH here; HTTPS is for other clients of the host's daemon.");
     }
     let port = new.port.unwrap_or(match new.transport {
         Transport::Ssh => 22,

@@ -5,14 +5,14 @@ use super::{
     store::{Cursor, NewRow, PodRow, WishRow},
     streams, wishes,
 };
-use crate::{control::ControlPlane, db::fault, hosts::HostTarget};
+use crate::{account::may_change, control::ControlPlane, db::fault, hosts::HostTarget};
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
-    backend::{Caller, FileContent, Pods, Scope, TerminalConnection},
+    backend::{Caller, FileContent, Pods, TerminalConnection},
     ids::{HostId, PodId, TeamId},
     pods::{
         BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery, PodStatus,
@@ -36,10 +36,6 @@ struct Wanted {
     tier: Tier,
     repository: Option<String>,
     branch: Option<BranchName>,
-}
-
-fn writes(caller: &Caller) -> AppResult<()> {
-    if caller.scope == Scope::Write { Ok(()) } else { Err(AppError::forbidden("This token may only read.")) }
 }
 
 fn parse(new: &NewPod) -> AppResult<Wanted> {
@@ -152,7 +148,7 @@ impl ControlPlane {
 
     /// The row of a pod that its caller may change, unless it is on its way out.
     async fn changeable(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
-        writes(caller)?;
+        may_change(caller)?;
         let row = self.live_row(caller, id).await?;
         if row.desired() == Desired::Deleted {
             return Err(AppError::new(ErrorCode::WrongState, format!("{} is being deleted.", row.name)));
@@ -202,7 +198,7 @@ impl Pods for ControlPlane {
     }
 
     async fn create_pod(&self, caller: &Caller, new: NewPod, idempotency_key: Option<String>) -> AppResult<Pod> {
-        writes(caller)?;
+        may_change(caller)?;
         if idempotency_key.as_ref().is_some_and(|k| k.is_empty() || k.len() > MAX_IDEMPOTENCY_KEY || k.contains('\0')) {
             return Err(AppError::new(ErrorCode::BadRequest, format!("Idempotency-Key has 1–{MAX_IDEMPOTENCY_KEY} characters.")));
         }
@@ -279,7 +275,7 @@ impl Pods for ControlPlane {
     }
 
     async fn wish(&self, caller: &Caller, id: PodId, wish: Wish) -> AppResult<Pod> {
-        writes(caller)?;
+        may_change(caller)?;
         let row = self.live_row(caller, id).await?;
         if wish == Wish::Delete {
             if row.owner_id != caller.user.0 && self.role(caller, TeamId(row.team_id)).await? != TeamRole::Owner {
@@ -363,7 +359,7 @@ impl Pods for ControlPlane {
     }
 
     async fn restart_process(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()> {
-        writes(caller)?;
+        may_change(caller)?;
         let host = self.running(caller, id).await?;
         super::inside::restart_process(self, &host, id, name).await
     }
@@ -374,19 +370,21 @@ impl Pods for ControlPlane {
     }
 
     async fn exec(&self, caller: &Caller, id: PodId, request: ExecRequest) -> AppResult<ExecResult> {
-        writes(caller)?;
+        may_change(caller)?;
         let host = self.running(caller, id).await?;
         self.mark_used(id).await;
         super::inside::exec(self, &host, id, request).await
     }
 
+    /// What lies in a pod may be a credential: a token that may only read does not get at it.
     async fn read_file(&self, caller: &Caller, id: PodId, path: &str) -> AppResult<FileContent> {
+        may_change(caller)?;
         let host = self.running(caller, id).await?;
         super::inside::read_file(self, &host, id, path).await
     }
 
     async fn write_file(&self, caller: &Caller, id: PodId, path: &str, content: FileContent) -> AppResult<()> {
-        writes(caller)?;
+        may_change(caller)?;
         let host = self.running(caller, id).await?;
         self.mark_used(id).await;
         super::inside::write_file(self, &host, id, path, content).await
@@ -398,14 +396,14 @@ impl Pods for ControlPlane {
     }
 
     async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, cols: u16, rows: u16) -> AppResult<TerminalConnection> {
-        writes(caller)?;
+        may_change(caller)?;
         let host = self.running(caller, id).await?;
         self.mark_used(id).await;
         super::terminal::open(self, &host, id, name, cols, rows).await
     }
 
     async fn end_terminal(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()> {
-        writes(caller)?;
+        may_change(caller)?;
         let host = self.running(caller, id).await?;
         super::terminal::end(self, &host, id, name).await
     }

@@ -125,24 +125,32 @@ pub async fn read_file(control: &ControlPlane, host: &HostTarget, pod: PodId, pa
     Ok(FileContent { bytes, stream: data(reader, writer, Some(PIECE_DEADLINE)) })
 }
 
-/// The data of a stream until its end; the writer is held so that the stream stays open.
+/// The data of a stream until its end. What was handed on is said to be taken when the next piece is asked for.
 fn data(reader: StreamReader, writer: StreamWriter, piece_deadline: Option<Duration>) -> BoxStream<'static, AppResult<Bytes>> {
-    let next = move |state: Option<(StreamReader, StreamWriter)>| async move {
-        let (mut reader, writer) = state?;
+    let next = move |state: Option<(StreamReader, StreamWriter, u32)>| async move {
+        let (mut reader, mut writer, taken) = state?;
+        if taken > 0
+            && let Err(error) = writer.message(&StreamInput::Taken { bytes: taken }).await
+        {
+            return Some((Err(answer(error)), None));
+        }
         loop {
             let received = match piece_deadline {
                 Some(deadline) => timeout(deadline, reader.next()).await.unwrap_or(Err(link::LinkError::Timeout(deadline))),
                 None => reader.next().await,
             };
             match received {
-                Ok(Received::Stdout(bytes)) => return Some((Ok(bytes), Some((reader, writer)))),
+                Ok(Received::Stdout(bytes)) => {
+                    let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    return Some((Ok(bytes), Some((reader, writer, taken))));
+                }
                 Ok(Received::Message(StreamOutput::Exit { .. })) => return None,
                 Ok(Received::Stderr(_) | Received::Message(_)) => {}
                 Err(error) => return Some((Err(answer(error)), None)),
             }
         }
     };
-    futures::stream::unfold(Some((reader, writer)), next).boxed()
+    futures::stream::unfold(Some((reader, writer, 0)), next).boxed()
 }
 
 /// Replaces the file once all of it has arrived.

@@ -14,6 +14,8 @@ const VERSION: u32 = 1;
 const MAX_PROCESSES: usize = 20;
 const MAX_COMMAND: usize = 16 << 10;
 const MAX_NAME: usize = 20;
+/// Of a health check's path; hosts refuse longer ones.
+const MAX_PATH: usize = 512;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +83,7 @@ fn process(p: FileProcess) -> Result<PlannedProcess, String> {
     if p.port == Some(0) {
         return Err(format!("{FILE}: the port of {} has to be 1–65535.", p.name));
     }
-    let path_fits = |path: &String| path.starts_with('/') && path.len() <= 1024 && path.bytes().all(|b| b.is_ascii_graphic());
+    let path_fits = |path: &String| path.starts_with('/') && path.len() <= MAX_PATH && path.bytes().all(|b| b.is_ascii_graphic());
     if p.health_check.as_ref().is_some_and(|path| !path_fits(path)) {
         return Err(format!("{FILE}: the healthCheck of {} has to be a path such as /healthz.", p.name));
     }

@@ -411,7 +411,8 @@ pub async fn reserve(connection: &mut PgConnection, id: PodId, placement: &Place
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     sqlx::query(
         "INSERT INTO reservations (pod_id, host_id, address, disk_bytes, cpu_milli, memory_bytes, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (pod_id) DO UPDATE SET cpu_milli = excluded.cpu_milli, memory_bytes = excluded.memory_bytes",
+         ON CONFLICT (pod_id) DO UPDATE SET cpu_milli = excluded.cpu_milli, memory_bytes = excluded.memory_bytes,
+           disk_bytes = greatest(reservations.disk_bytes, excluded.disk_bytes)",
     )
     .bind(id.0)
     .bind(placement.host_id.0)
@@ -452,7 +453,10 @@ pub async fn running_seconds(db: impl PgExecutor<'_>, id: PodId, since: OffsetDa
 
 /// What the owner's pods take: tier, whether CPU and memory count (not stopped), how many.
 pub async fn usage_of(connection: &mut PgConnection, owner: UserId) -> Result<Vec<(String, bool, i64)>, sqlx::Error> {
-    sqlx::query_as("SELECT tier, desired = 'running', count(*) FROM pods WHERE owner_id = $1 AND status <> 'deleted' GROUP BY 1, 2")
+    sqlx::query_as(
+        "SELECT tier, desired = 'running' OR status IN ('provisioning', 'starting', 'running', 'stopping'), count(*)
+         FROM pods WHERE owner_id = $1 AND status <> 'deleted' GROUP BY 1, 2",
+    )
         .bind(owner.0)
         .fetch_all(connection)
         .await

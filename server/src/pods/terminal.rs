@@ -53,11 +53,12 @@ pub async fn open(control: &ControlPlane, host: &HostTarget, pod: PodId, name: &
     let (reader, writer) = link::stream(control, host, Class::Interactive, command).await.map_err(answer)?;
     let (input, typed) = mpsc::channel(ON_THE_WAY);
     let (shown, output) = mpsc::channel(ON_THE_WAY);
+    let (taken, takings) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
         // Whichever way ends first takes the other with it.
         let last = tokio::select! {
-            last = outward(reader, &shown) => last,
-            last = inward(writer, typed) => last,
+            last = outward(reader, &shown, taken) => last,
+            last = inward(writer, typed, takings) => last,
         };
         if let Some(last) = last
             && shown.send(last).await.is_err()
@@ -72,10 +73,14 @@ fn closed(error: &LinkError) -> TerminalOutput {
     TerminalOutput::Closed { reason: error.to_string() }
 }
 
-async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>) -> Option<TerminalOutput> {
+async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>, taken: mpsc::Sender<u32>) -> Option<TerminalOutput> {
     loop {
         match reader.next().await {
-            Ok(Received::Stdout(bytes) | Received::Stderr(bytes)) => shown.send(TerminalOutput::Data(bytes)).await.ok()?,
+            Ok(Received::Stdout(bytes) | Received::Stderr(bytes)) => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                shown.send(TerminalOutput::Data(bytes)).await.ok()?;
+                taken.send(length).await.ok()?;
+            }
             Ok(Received::Message(StreamOutput::Exit { code, .. })) => return Some(TerminalOutput::Exit { code }),
             Ok(Received::Message(_)) => {}
             Err(error) => return Some(closed(&error)),
@@ -83,18 +88,22 @@ async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>)
     }
 }
 
-async fn inward(mut writer: StreamWriter, mut typed: mpsc::Receiver<TerminalInput>) -> Option<TerminalOutput> {
-    while let Some(input) = typed.recv().await {
-        let sent = match input {
-            TerminalInput::Data(bytes) => writer.data(bytes).await,
-            TerminalInput::Resize { cols, rows } => writer.message(&StreamInput::Resize { cols: cols.clamp(1, MAX_SIDE), rows: rows.clamp(1, MAX_SIDE) }).await,
+async fn inward(mut writer: StreamWriter, mut typed: mpsc::Receiver<TerminalInput>, mut takings: mpsc::Receiver<u32>) -> Option<TerminalOutput> {
+    loop {
+        let sent = tokio::select! {
+            // None: the viewer left.
+            input = typed.recv() => match input? {
+                TerminalInput::Data(bytes) => writer.data(bytes).await,
+                TerminalInput::Resize { cols, rows } => {
+                    writer.message(&StreamInput::Resize { cols: cols.clamp(1, MAX_SIDE), rows: rows.clamp(1, MAX_SIDE) }).await
+                }
+            },
+            bytes = takings.recv() => writer.message(&StreamInput::Taken { bytes: bytes? }).await,
         };
         if let Err(error) = sent {
             return Some(closed(&error));
         }
     }
-    // The viewer left.
-    None
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
     ssh::Class,
 };
 use pinacle_app::pods::{EventStream, Failure, Plan};
-use pinacle_host::protocol::{Command, ProcessReport, ProcessSpec, ProcessState, StreamOutput};
+use pinacle_host::protocol::{Command, ProcessReport, ProcessSpec, ProcessState, StreamInput, StreamOutput};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -93,10 +93,13 @@ async fn log_of(shell: &Shell<'_>, name: &str) -> String {
     let command = Command::ProcessLog { pod: shell.run.pod.0, name: name.to_owned() };
     let mut log = Vec::new();
     let reading = async {
-        let (mut reader, _writer) = link::stream(shell.run.control, shell.host, Class::Control, command).await?;
+        let (mut reader, mut writer) = link::stream(shell.run.control, shell.host, Class::Control, command).await?;
         loop {
             match reader.next().await? {
-                Received::Stdout(bytes) | Received::Stderr(bytes) => log.extend_from_slice(&bytes),
+                Received::Stdout(bytes) | Received::Stderr(bytes) => {
+                    log.extend_from_slice(&bytes);
+                    writer.message(&StreamInput::Taken { bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }).await?;
+                }
                 Received::Message(_) => return Ok::<(), link::LinkError>(()),
             }
         }
