@@ -278,9 +278,12 @@ pub async fn set_state(connection: &mut PgConnection, id: HostId, to: HostState,
     Ok(done.rows_affected() == 1)
 }
 
-/// A key that the host showed in place of a trusted one, for an operator to judge.
+/// A key that the host showed in place of a trusted one, for an operator to judge; one that was trusted before is no exception.
 pub async fn offer_key(db: &Db, id: HostId, algorithm: &str, key: &[u8]) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO host_keys (host_id, algorithm, public_key, state) VALUES ($1, $2, $3, 'offered') ON CONFLICT DO NOTHING")
+    sqlx::query(
+        "INSERT INTO host_keys AS k (host_id, algorithm, public_key, state) VALUES ($1, $2, $3, 'offered')
+         ON CONFLICT (host_id, public_key) DO UPDATE SET state = 'offered' WHERE k.state = 'retired'",
+    )
         .bind(id.0)
         .bind(algorithm)
         .bind(key)

@@ -7,9 +7,9 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
-use http::{HeaderValue, Method, StatusCode, header::CACHE_CONTROL, request::Parts};
+use http::{HeaderValue, Method, StatusCode, Uri, header::CACHE_CONTROL, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context, render_route_with_context};
 use pinacle_app::{App, AppError, backend::Caller, server::shell};
@@ -31,6 +31,10 @@ pub fn router(state: &AppState) -> Router<AppState> {
     // What is no page is answered by the pages' own "not found", inside their frame.
     let missing = render_app_async_with_context(context(state), document);
     let missing = async move |request: Request| {
+        // The frame's own way there needs a route around it, and panics without one.
+        if request.extensions().get::<Caller>().is_none() {
+            return Redirect::to(&sign_in(request.uri())).into_response();
+        }
         let mut response = missing(request).await;
         if response.status() == StatusCode::OK {
             *response.status_mut() = StatusCode::NOT_FOUND;
@@ -45,6 +49,13 @@ pub fn router(state: &AppState) -> Router<AppState> {
             response
         }))
         .layer(CompressionLayer::new())
+}
+
+/// Where somebody signs in who wanted to go there.
+fn sign_in(wanted: &Uri) -> String {
+    let wanted = wanted.path_and_query().map_or("/", |wanted| wanted.as_str());
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", wanted).finish();
+    format!("/sign-in?{query}")
 }
 
 fn document(state: &AppState) -> impl Fn() -> AnyView + Clone + Send + Sync + 'static {
