@@ -6,6 +6,9 @@ use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos::task::spawn_local;
 
+/// Markup as text: what stands in a `noscript` is never hydrated.
+const WITHOUT_SCRIPT: &str = r#"<button class="btn small">Apply</button>"#;
+
 /// `id` keeps two of these on one page apart.
 #[component]
 pub fn ThemeForm(id: &'static str, #[prop(optional)] rows: bool) -> impl IntoView {
@@ -59,7 +62,7 @@ pub fn ThemeForm(id: &'static str, #[prop(optional)] rows: bool) -> impl IntoVie
                 <legend class="sr">"Theme"</legend>
                 {if rows { view! { <div class="pick">{radios}</div> }.into_any() } else { radios.into_any() }}
             </fieldset>
-            <noscript inner_html="<button class=\"btn small\">Apply</button>"></noscript>
+            <noscript inner_html=WITHOUT_SCRIPT></noscript>
         </form>
     }
 }

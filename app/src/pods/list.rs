@@ -23,6 +23,8 @@ use std::time::Duration;
 /// Up to here everything is in one page, counted and sorted in the browser; above, the server pages.
 const ALL_AT_ONCE: u32 = 100;
 const A_PAGE: u32 = 50;
+/// Markup as text: what stands in a `noscript` is never hydrated.
+const WITHOUT_SCRIPT: &str = r#"<button class="btn">Apply</button>"#;
 const TYPING: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -273,7 +275,7 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool) -
                     })
                     .collect_view()}
             </select>
-            <noscript inner_html="<button class=\"btn\">Apply</button>"></noscript>
+            <noscript inner_html=WITHOUT_SCRIPT></noscript>
         </form>
     }
 }

@@ -97,11 +97,15 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
     let suggested = RwSignal::new(offer.name);
     let tier = RwSignal::new(typed.tier);
     let repository = RwSignal::new(typed.repository);
-    let branch = RwSignal::new(typed.branch);
     let branches = RwSignal::new(offer.branches);
     let refused = RwSignal::new(offer.refused);
     let key = format!("form-{}", Clock::here().now_untracked());
     let defaults: Vec<(String, String)> = offer.repositories.iter().map(|one| (one.full_name.clone(), one.default_branch.clone())).collect();
+    let default_of = move |repository: &str| {
+        let known = defaults.iter().find(|(name, _)| name == repository);
+        known.map(|(_, branch)| branch.clone()).unwrap_or_default()
+    };
+    let branch = RwSignal::new(if typed.branch.is_empty() { repository.with_untracked(|name| default_of(name)) } else { typed.branch });
 
     Effect::new(move || {
         if let Some(Err(error)) = action.value().get() {
@@ -112,7 +116,7 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
     Effect::new(move |before: Option<String>| {
         let now = repository.get();
         if before.is_some_and(|before| before != now) {
-            let default = defaults.iter().find(|(name, _)| *name == now).map(|(_, branch)| branch.clone()).unwrap_or_default();
+            let default = default_of(&now);
             branch.set(default);
             branches.set(Vec::new());
             let asked = now.clone();

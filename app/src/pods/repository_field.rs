@@ -5,6 +5,8 @@ use crate::ui::icon::Icon;
 use leptos::prelude::*;
 
 const SHOWN: usize = 8;
+/// Markup as text: what stands in a `noscript` is never hydrated.
+const WITHOUT_SCRIPT: &str = r#"<label>Or any https address <input class="input" name="address" autocomplete="off"></label>"#;
 
 #[component]
 pub fn RepositoryField(
@@ -79,7 +81,7 @@ pub fn RepositoryField(
                             .collect_view()
                     }} {choice(repository, search, String::new(), "pod", "No repository".to_owned(), "an empty pod")}
                 </div>
-                <noscript inner_html="<label>Or any https address <input class=\"input\" name=\"address\" autocomplete=\"off\"></label>"></noscript>
+                <noscript inner_html=WITHOUT_SCRIPT></noscript>
                 <p class="err" id="repository-err" aria-live="polite">
                     {move || error.get()}
                 </p>
