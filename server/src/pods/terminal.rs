@@ -27,7 +27,8 @@ const MAX_SIDE: u16 = 1000;
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 fn check_name(name: &str) -> AppResult<()> {
-    let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.starts_with('-');
+    let fits =
+        (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.starts_with('-');
     if fits { Ok(()) } else { Err(AppError::field("name", format!("1–{MAX_NAME} letters, digits, hyphens and underscores."))) }
 }
 
