@@ -97,7 +97,9 @@ async fn log_of(shell: &Shell<'_>, name: &str) -> String {
             match reader.next().await? {
                 Received::Stdout(bytes) | Received::Stderr(bytes) => {
                     log.extend_from_slice(&bytes);
-                    writer.message(&StreamInput::Taken { bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }).await?;
+                    if writer.message(&StreamInput::Taken { bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }).await.is_err() {
+                        return Ok(());
+                    }
                 }
                 Received::Message(_) => return Ok::<(), link::LinkError>(()),
             }
