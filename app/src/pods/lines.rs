@@ -1,13 +1,13 @@
 //! A pod's events as lines of its log.
 
-use super::timeline::{Part, STEPS};
+use super::timeline::STEPS;
 use super::{EventKind, PodEvent};
 use crate::ui::time::millis;
 
 /// One line as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Milliseconds since its run began.
+    /// Milliseconds since its wish was taken up.
     pub at: u32,
     pub step: String,
     pub text: String,
@@ -44,7 +44,7 @@ impl Line {
     }
 }
 
-/// Cuts events into lines; knows when the run that they belong to began.
+/// Cuts events into lines; knows when the wish that they answer was taken up.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     generation: i64,
@@ -53,9 +53,8 @@ pub struct Lines {
 
 impl Lines {
     pub fn cut(&mut self, event: &PodEvent) -> Vec<Line> {
-        let machine = STEPS.iter().any(|(step, _, part)| *step == event.step && *part == Part::Machine);
-        let begins_a_run = event.kind == EventKind::Begin && machine && event.generation > self.generation;
-        if begins_a_run || self.began == 0 {
+        // Every wish has a clock of its own: a stop after a day is no line at 86,400 s.
+        if event.generation > self.generation || self.began == 0 {
             self.generation = event.generation;
             self.began = millis(event.at);
         }

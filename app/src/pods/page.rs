@@ -1,6 +1,7 @@
 //! The page of one pod: what needs somebody first, then the terminal, then what happened.
 
 use super::approve::Approve;
+use super::delete::DELETE;
 use super::facts::Facts;
 use super::failed::{MachineFailed, SetupFailed};
 use super::feed::{Feed, PodStart, load};
@@ -15,12 +16,13 @@ use super::{PodStatus, Wish};
 use crate::error::AppError;
 use crate::ids::PodId;
 use crate::ui::clock::Ago;
+use crate::ui::dialog::open;
 use crate::ui::keys::{is_free_letter, on_key};
 use crate::ui::problem::Problem;
 use crate::ui::status::Status;
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::use_params_map;
+use leptos_router::hooks::{use_params_map, use_query_map};
 
 #[component]
 pub fn PodPage() -> impl IntoView {
@@ -55,6 +57,13 @@ fn ThePod(start: PodStart) -> impl IntoView {
     // While it is made or has failed, the timeline leads; once it runs, the terminal does.
     let terminal_first = Memo::new(move |_| matches!(status.get(), PodStatus::Running | PodStatus::Failed));
     listen_to_keys(feed);
+    // The list's menu leads here to ask: with the whole page behind the question.
+    let query = use_query_map();
+    Effect::new(move || {
+        if query.with(|query| query.get("delete").is_some()) {
+            open(DELETE);
+        }
+    });
     view! {
         <Title text=move || pod.with(|pod| format!("{} · {}", pod.name, pod.status.label())) />
         <main id="main" class="pod">
