@@ -116,6 +116,10 @@ class PinacleTerminal extends HTMLElement {
         yellow: color('-yellow'),
         blue: color('-blue'),
         brightBlack: color('-dim'),
+        brightRed: color('-red'),
+        brightGreen: color('-green'),
+        brightYellow: color('-yellow'),
+        brightBlue: color('-blue'),
       },
     });
     this.term = term;

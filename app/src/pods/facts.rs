@@ -16,9 +16,9 @@ pub fn Facts(feed: Feed) -> impl IntoView {
                 <h2 id="h-facts">"Facts"</h2>
             </header>
             <dl class="facts">
-                {move || feed.pod.with(|pod| identity(pod))}
+                {move || feed.pod.with(identity)}
                 {move || feed.live.with(|live| live.as_ref().map(|live| meters(live, feed.pod.with_untracked(|pod| pod.tier))))}
-                {move || feed.pod.with(|pod| place(pod))} <div>
+                {move || feed.pod.with(place)} <div>
                     <dt>"This month"</dt>
                     <dd>
                         {format!("{} running", long_span(feed.month.running_seconds))} <br />

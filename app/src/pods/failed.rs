@@ -24,7 +24,7 @@ pub fn MachineFailed(pod: RwSignal<Pod>) -> impl IntoView {
                 <header>
                     <h2 id="h-fail">
                         <Shape name="s-failed" />
-                        {format!("{} failed: {}", label(&failure.step), failure.message)}
+                        {format!("{} failed: {}", label(&failure.step), cause(&failure.step, &failure.message))}
                     </h2>
                     <p>"The pod is not running. " <code>{failure.code.clone()}</code></p>
                 </header>
@@ -76,7 +76,7 @@ pub fn SetupFailed(pod: RwSignal<Pod>) -> impl IntoView {
                 <header>
                     <h2 id="h-fail">
                         <Shape name="s-failed" />
-                        {format!("Set-up failed: {}: {message}", label(&step))}
+                        {format!("Set-up failed: {}", named_cause(&step, &message))}
                     </h2>
                     <p>"The machine is not touched by this: the pod runs and its terminal is open. " <code>{now.setup.code.clone()}</code></p>
                 </header>
@@ -100,6 +100,18 @@ pub fn SetupFailed(pod: RwSignal<Pod>) -> impl IntoView {
             </section>
         })
     }
+}
+
+/// The message without the step's name, where it begins with it.
+fn cause(step: &str, message: &str) -> String {
+    let rest = message.strip_prefix(label(step).as_str()).map(str::trim_start);
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(message).trim_end_matches('.').to_owned()
+}
+
+/// `Install ended with exit code 1`, or `Clone: the repository doesn't exist`: the step is named once.
+pub fn named_cause(step: &str, message: &str) -> String {
+    let (label, message) = (label(step), message.trim_end_matches('.'));
+    if message.starts_with(&label) || step.is_empty() { message.to_owned() } else { format!("{label}: {message}") }
 }
 
 fn label(step: &str) -> String {
@@ -152,4 +164,16 @@ fn last_lines(step: &str, output: &str) -> Option<impl IntoView + use<>> {
             </div>
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_named_once() {
+        assert_eq!(named_cause("install", "Install ended with exit code 1."), "Install ended with exit code 1");
+        assert_eq!(named_cause("clone", "The repository doesn't exist."), "Clone: The repository doesn't exist");
+        assert_eq!(cause("sandbox", "Sandbox did not start."), "did not start");
+    }
 }

@@ -80,20 +80,20 @@ fn about(pod: &Pod) -> AnyView {
             </span>
         }
     });
-    let branch = pod.branch.clone().map(|branch| {
-        let commit = pod.commit.clone().map(|commit| {
-            let short = commit.get(..7).unwrap_or(&commit).to_owned();
-            view! {
-                <span class="dim">"at"</span>
-                <span class="mono" title=commit>
-                    {short}
-                </span>
-            }
-        });
+    let commit = pod.commit.clone().map(|commit| {
+        let short = commit.get(..7).unwrap_or(&commit).to_owned();
+        view! {
+            <span class="dim">"at"</span>
+            <span class="mono" title=commit>
+                {short}
+            </span>
+        }
+    });
+    let branch = (pod.branch.is_some() || commit.is_some()).then(|| {
         view! {
             <span>
                 <Icon name="branch" />
-                {branch}
+                {pod.branch.clone().unwrap_or_else(|| "default branch".to_owned())}
                 {commit}
             </span>
         }

@@ -1,5 +1,6 @@
 //! One pod in the list.
 
+use super::failed::named_cause;
 use super::timeline::STEPS;
 use super::wishes::ask;
 use super::{Pod, PodStatus, SetupState, Wish};
@@ -92,12 +93,12 @@ fn state(pod: &Pod) -> AnyView {
     }
     let aside = match (pod.status, pod.setup.state) {
         (PodStatus::Failed, _) => pod.failure.as_ref().map(|failure| {
-            let words = format!("{}: {}", step(Some(&failure.step)).unwrap_or_default(), failure.message);
+            let words = named_cause(&failure.step, &failure.message);
             view! { <span class="dim" title=words.clone()>{words.clone()}</span> }.into_any()
         }),
         (PodStatus::Queued, _) => pod.waiting_for.clone().map(|reason| view! { <span class="dim">{reason}</span> }.into_any()),
         (PodStatus::Running, SetupState::Failed) => {
-            let cause = [step(pod.setup.step.as_ref()), pod.setup.message.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            let cause = named_cause(pod.setup.step.as_deref().unwrap_or_default(), pod.setup.message.as_deref().unwrap_or_default());
             Some(
                 view! {
                     <span class="remark" title=format!("Set-up failed: {cause}")>

@@ -41,7 +41,7 @@ pub fn TierField(tier: RwSignal<String>, name: &'static str) -> impl IntoView {
                                                     type="radio"
                                                     name=name
                                                     value=one.as_str()
-                                                    checked=chosen()
+                                                    checked=tier.with_untracked(|tier| tier == one.as_str())
                                                     prop:checked=chosen
                                                     on:change=move |_| tier.set(one.as_str().to_owned())
                                                 />

@@ -97,7 +97,7 @@ fn strong(parts: Vec<String>) -> impl IntoView {
 /// What the bars mean, and what "usual" is.
 #[component]
 fn Key(run: Memo<Option<Run>>, source: String) -> impl IntoView {
-    let known = Memo::new(move |_| run.with(|run| run.as_ref().is_some_and(|run| run.usual().is_some())));
+    let known = Memo::new(move |_| run.with(|run| run.as_ref().is_some_and(|run| run.steps.iter().any(|step| step.usual.is_some()))));
     let going = Memo::new(move |_| run.with(|run| run.as_ref().is_some_and(|run| run.going)));
     let waits = Memo::new(move |_| run.with(|run| run.as_ref().is_some_and(|run| run.outcome() == Outcome::Waiting)));
     view! {

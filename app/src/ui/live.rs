@@ -124,7 +124,8 @@ pub fn LiveMark() -> impl IntoView {
                 (_, Some(last_news)) => {
                     view! {
                         <Status kind="slow" shape="s-slow" word="Reconnecting" />
-                        {move || format!("last news {} ago", time::span((clock.now() - last_news) / 1000))}
+                        // Growing figures are not read out.
+                        <span aria-hidden="true">{move || format!("last news {} ago", time::span((clock.now() - last_news) / 1000))}</span>
                     }
                         .into_any()
                 }
