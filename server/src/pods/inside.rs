@@ -128,11 +128,11 @@ pub async fn read_file(control: &ControlPlane, host: &HostTarget, pod: PodId, pa
 fn data(reader: StreamReader, writer: StreamWriter, piece_deadline: Option<Duration>) -> BoxStream<'static, AppResult<Bytes>> {
     let next = move |state: Option<(StreamReader, StreamWriter, u32)>| async move {
         let (mut reader, mut writer, taken) = state?;
-        // Who has sent everything hears nothing more; the reader below says how it ended.
         if taken > 0
             && let Err(error) = writer.message(&StreamInput::Taken { bytes: taken }).await
         {
-            tracing::debug!(%error, "a stream's end had gone before its reader");
+            // The host may have sent all of it and closed: what is left to read says how it ended.
+            tracing::debug!(%error, "a host does not hear any more what was taken");
         }
         loop {
             let received = match piece_deadline {

@@ -105,11 +105,8 @@ async fn inward(writer: &mut StreamWriter, typed: &mut mpsc::Receiver<TerminalIn
                     writer.message(&StreamInput::Resize { cols: cols.clamp(1, MAX_SIDE), rows: rows.clamp(1, MAX_SIDE) }).await
                 }
             },
-            // Where it can't be said any more, the output's own end says why.
-            bytes = takings.recv() => match writer.message(&StreamInput::Taken { bytes: bytes? }).await {
-                Ok(()) => Ok(()),
-                Err(_) => std::future::pending().await,
-            },
+            // Where the host has closed already, what is left to read says how it ended.
+            bytes = takings.recv() => writer.message(&StreamInput::Taken { bytes: bytes? }).await.or(Ok(())),
         };
         if let Err(error) = sent {
             return Some(closed(&error));
