@@ -35,7 +35,7 @@ export default {
       await hydrated(page);
       await page.getByText("Cloning into").first().waitFor({ timeout: MADE });
       const web = page.getByRole("row").filter({ hasText: "npm run dev" });
-      await web.getByText("Running").first().waitFor({ timeout: MADE });
+      await web.getByText("Answers 200").waitFor({ timeout: MADE });
 
       await page.locator("pinacle-terminal .xterm-rows").waitFor();
       await type(page, "echo it-$((40+2))-works", "it-42-works");

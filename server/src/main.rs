@@ -17,10 +17,15 @@ async fn main() -> ExitCode {
         Command::Serve { config, no_worker } => start::serve(*config, !no_worker).await.map_err(Into::into),
         Command::Worker { config } => start::work(*config).await.map_err(Into::into),
         Command::Token { command: TokenCommand::Create { config, login, scope, expires_days, name } } => {
-            cli::create_token(&config, &login, &scope, expires_days, &name).await.map(|token| println!("{}", token.expose_secret())).map_err(Into::into)
+            cli::create_token(&config, &login, &scope, expires_days, &name)
+                .await
+                .map(|token| println!("{}", token.expose_secret()))
+                .map_err(Into::into)
         }
         Command::Operator { command: OperatorCommand::Grant { config, login } } => cli::set_operator(&config, &login, true).await.map_err(Into::into),
-        Command::Operator { command: OperatorCommand::Revoke { config, login } } => cli::set_operator(&config, &login, false).await.map_err(Into::into),
+        Command::Operator { command: OperatorCommand::Revoke { config, login } } => {
+            cli::set_operator(&config, &login, false).await.map_err(Into::into)
+        }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

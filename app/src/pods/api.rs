@@ -20,11 +20,12 @@ pub async fn get_pod(id: PodId) -> Result<Pod, AppError> {
 
 /// What creating it would be refused for, by field; as one types.
 #[server(prefix = "/fn", endpoint = "pods/check")]
-pub async fn check_pod(name: String, tier: String, repository: Option<String>, branch: Option<String>) -> Result<(), AppError> {
+pub async fn check_pod(name: String, tier: String, repository: Option<String>, branch: Option<String>) -> Result<Option<AppError>, AppError> {
     let (backend, caller) = crate::server::door()?;
     let given = |text: Option<String>| text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
     let new = super::NewPod { name, tier, team_id: None, repository: given(repository), branch: given(branch) };
-    backend.check_pod(&caller, &new).await
+    // What a person is still typing is no failed request.
+    Ok(backend.check_pod(&caller, &new).await.err())
 }
 
 #[server(prefix = "/fn", endpoint = "pods/suggest-name")]
@@ -121,7 +122,11 @@ pub async fn restart_process(id: PodId, name: String) -> Result<(), AppError> {
 #[server(prefix = "/fn", endpoint = "pods/terminals")]
 pub async fn list_terminals(id: PodId) -> Result<Vec<Terminal>, AppError> {
     let (backend, caller) = crate::server::door()?;
-    backend.terminals(&caller, id).await
+    match backend.terminals(&caller, id).await {
+        // A machine that has just stopped has none.
+        Err(error) if error.code == crate::ErrorCode::WrongState => Ok(Vec::new()),
+        list => list,
+    }
 }
 
 #[server(prefix = "/fn", endpoint = "pods/end-terminal")]

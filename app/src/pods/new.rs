@@ -36,7 +36,7 @@ async fn load(typed: Typed) -> AppResult<Offer> {
     };
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     let refused = match typed.checked {
-        true => check_pod(name.clone(), typed.tier.clone(), given(&typed.repository), given(&typed.branch)).await.err(),
+        true => check_pod(name.clone(), typed.tier.clone(), given(&typed.repository), given(&typed.branch)).await.unwrap_or_else(Some),
         false => None,
     };
     // GitHub may be down: an address and an empty pod still work.
@@ -141,7 +141,7 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
             let timer = set_timeout_with_handle(
                 move || {
                     leptos::task::spawn_local(async move {
-                        refused.try_set(check_pod(name, tier, Some(repository), Some(branch)).await.err());
+                        refused.try_set(check_pod(name, tier, Some(repository), Some(branch)).await.unwrap_or_else(Some));
                     });
                 },
                 TYPING,

@@ -74,10 +74,10 @@ pub struct Timeline {
 impl Timeline {
     /// Folds the events of the run that began last. `has_setup`: whether the pod has a repository.
     pub fn fold(events: &[PodEvent], usual: &[UsualTime], has_setup: bool) -> Self {
-        // A run begins with the first machine step of a generation.
-        let newest = events.iter().rev().find(|e| e.kind == EventKind::Begin && is_machine(&e.step)).map(|e| e.generation);
-        let run: Vec<&PodEvent> = events.iter().filter(|e| newest.is_some_and(|g| e.generation >= g)).collect();
-        let began_at = run.iter().find(|e| e.kind == EventKind::Begin).map(|e| milliseconds(e));
+        // A run begins with the first of all steps.
+        let first = events.iter().rposition(|e| e.kind == EventKind::Begin && e.step == STEPS[0].0);
+        let run = first.map_or(&[][..], |first| &events[first..]);
+        let began_at = run.first().map(milliseconds);
         let since = |e: &PodEvent| began_at.map(|t| u32::try_from(milliseconds(e) - t).unwrap_or(0));
         let mut steps: Vec<StepRun> = STEPS
             .iter()
@@ -146,10 +146,6 @@ impl Timeline {
     }
 }
 
-fn is_machine(step: &str) -> bool {
-    STEPS.iter().any(|(key, _, part)| *key == step && *part == Part::Machine)
-}
-
 fn milliseconds(event: &PodEvent) -> i64 {
     i64::try_from(event.at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
@@ -169,9 +165,10 @@ mod tests {
         let events = [
             event(1, 0, 1, "reserve", EventKind::Begin, ""),
             event(2, 50, 1, "reserve", EventKind::End, "host-a"),
-            event(3, 1000, 2, "reserve", EventKind::Begin, ""),
-            event(4, 1040, 2, "reserve", EventKind::End, "host-b"),
-            event(5, 1040, 2, "address", EventKind::Begin, "10.88.0.2"),
+            // Booted again without another wish, as after a crash of its host.
+            event(3, 1000, 1, "reserve", EventKind::Begin, ""),
+            event(4, 1040, 1, "reserve", EventKind::End, "host-b"),
+            event(5, 1040, 1, "address", EventKind::Begin, "10.88.0.2"),
         ];
         let usual = [UsualTime { step: "address".into(), milliseconds: 300, runs: 3 }];
         let line = Timeline::fold(&events, &usual, false);

@@ -48,7 +48,12 @@ pub async fn join(control: &ControlPlane, token: &str, request: JoinRequest) -> 
         tracing::error!(%error, "the control plane's own key can't be shown");
         AppError::internal()
     })?;
-    Ok(JoinReply { host_id: host_id.0, installation: Installation { id: installation.0, epoch: installation.1 }, pod_cidr: pod_cidr.to_string(), control_key })
+    Ok(JoinReply {
+        host_id: host_id.0,
+        installation: Installation { id: installation.0, epoch: installation.1 },
+        pod_cidr: pod_cidr.to_string(),
+        control_key,
+    })
 }
 
 fn parse_key(line: &str) -> AppResult<(String, Vec<u8>)> {

@@ -284,11 +284,11 @@ pub async fn offer_key(db: &Db, id: HostId, algorithm: &str, key: &[u8]) -> Resu
         "INSERT INTO host_keys AS k (host_id, algorithm, public_key, state) VALUES ($1, $2, $3, 'offered')
          ON CONFLICT (host_id, public_key) DO UPDATE SET state = 'offered' WHERE k.state = 'retired'",
     )
-        .bind(id.0)
-        .bind(algorithm)
-        .bind(key)
-        .execute(db)
-        .await?;
+    .bind(id.0)
+    .bind(algorithm)
+    .bind(key)
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -349,7 +349,15 @@ pub async fn lock_for_placement(connection: &mut PgConnection, only: Option<Host
         .map(|row| {
             let pod_cidr = row.pod_cidr;
             let host = Host::from(row);
-            PlacementHost { id: host.id, name: host.name, pod_cidr, cpu_milli: host.cpu.physical, cpu: host.cpu, memory: host.memory, disk: host.disk }
+            PlacementHost {
+                id: host.id,
+                name: host.name,
+                pod_cidr,
+                cpu_milli: host.cpu.physical,
+                cpu: host.cpu,
+                memory: host.memory,
+                disk: host.disk,
+            }
         })
         .collect())
 }

@@ -25,7 +25,8 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> 
     if let Some(host) = host {
         let _place = job.place(host.id).await?;
         let command = Command::Delete { pod: run.pod.0, fence: run.lease() };
-        let delete = async { link::call(run.control, &host, command, DEADLINE).await.map(|_| ((), String::new())).map_err(|error| halt(STEP, error)) };
+        let delete =
+            async { link::call(run.control, &host, command, DEADLINE).await.map(|_| ((), String::new())).map_err(|error| halt(STEP, error)) };
         run.step(STEP, &host.name, delete).await?;
     }
     let mut tx = run.control.db.begin().await?;

@@ -134,7 +134,13 @@ async fn fail(run: &Run<'_>, row: &PodRow, mut failure: Failure, tries: i32) -> 
         return set_up_pod::fail(run, failure).await;
     }
     provision_pod::release(run, row).await?;
-    let seen = Seen { status: Some(PodStatus::Failed), generation: Some(run.generation), failure: Some(Some(&failure)), waiting_for: Some(None), booted: false };
+    let seen = Seen {
+        status: Some(PodStatus::Failed),
+        generation: Some(run.generation),
+        failure: Some(Some(&failure)),
+        waiting_for: Some(None),
+        booted: false,
+    };
     run.observe(seen).await
 }
 
@@ -173,7 +179,8 @@ impl Job for PodJob {
             if !row.is_behind() || row.status() == PodStatus::Failed && row.seen_generation >= row.generation {
                 return Ok(());
             }
-            let mut why = failure("job", "job_failed", format!("The work on this pod was given up: {error}."), "Retry. If it fails again, tell an operator.");
+            let mut why =
+                failure("job", "job_failed", format!("The work on this pod was given up: {error}."), "Retry. If it fails again, tell an operator.");
             why.tried = format!("{} tries", message.read_ct);
             let mut tx = self.control.db.begin().await?;
             let seen = Seen { status: Some(PodStatus::Failed), generation: Some(row.generation), failure: Some(Some(&why)), ..Seen::default() };

@@ -65,7 +65,9 @@ async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>,
 }
 
 async fn target(run: &Run<'_>, id: HostId) -> Result<HostTarget, Halt> {
-    hosts::store::target(&run.control.db, id).await?.ok_or_else(|| Halt::Final(failure("reserve", "host_lost", "The pod's host is gone.", "Delete the pod.")))
+    hosts::store::target(&run.control.db, id)
+        .await?
+        .ok_or_else(|| Halt::Final(failure("reserve", "host_lost", "The pod's host is gone.", "Delete the pod.")))
 }
 
 /// Takes CPU, memory, disk and an address: of the host that has the layer, or of the least loaded one.

@@ -35,7 +35,10 @@ pub enum Halt {
     /// A newer wish came: look at the row again.
     Newer,
     /// Not now: no room, or too many jobs on the host. Not a failure.
-    Later { after: Duration, why: Option<String> },
+    Later {
+        after: Duration,
+        why: Option<String>,
+    },
     /// Trying again may help.
     Again(Failure),
     /// Trying again will not help.
@@ -50,7 +53,14 @@ impl From<sqlx::Error> for Halt {
 }
 
 pub fn failure(step: &str, code: &str, message: impl Into<String>, remedy: &str) -> Failure {
-    Failure { step: step.to_owned(), code: code.to_owned(), message: message.into(), output: String::new(), tried: String::new(), remedy: remedy.to_owned() }
+    Failure {
+        step: step.to_owned(),
+        code: code.to_owned(),
+        message: message.into(),
+        output: String::new(),
+        tried: String::new(),
+        remedy: remedy.to_owned(),
+    }
 }
 
 /// What a host's refusal or silence means for the step that met it.
@@ -60,12 +70,16 @@ pub fn halt(step: &str, error: LinkError) -> Halt {
             let (code, remedy) = match error.code {
                 HostErrorCode::StaleFence => return Halt::Lost,
                 HostErrorCode::NoSpace => ("no_space", "The host's disk is full: an operator has to make room, or delete a pod there."),
-                HostErrorCode::WrongInstallation => ("wrong_installation", "The host belongs to another installation: an operator has to join it again."),
+                HostErrorCode::WrongInstallation => {
+                    ("wrong_installation", "The host belongs to another installation: an operator has to join it again.")
+                }
                 HostErrorCode::WrongProtocol => ("wrong_protocol", "The host runs another version: an operator has to update it."),
                 HostErrorCode::NoSuchPod => ("layer_lost", "The host has lost this pod's disk. Delete the pod and create it again."),
                 HostErrorCode::Invalid => ("refused", "This is a fault of ours. It has been logged."),
                 HostErrorCode::Timeout => ("timeout", "Retry; if it stays, an operator should look at the host."),
-                HostErrorCode::NotRunning | HostErrorCode::NotFound | HostErrorCode::Failed => ("host_error", "Retry; if it stays, an operator should look at the host."),
+                HostErrorCode::NotRunning | HostErrorCode::NotFound | HostErrorCode::Failed => {
+                    ("host_error", "Retry; if it stays, an operator should look at the host.")
+                }
             };
             let again = matches!(error.code, HostErrorCode::Timeout | HostErrorCode::NotRunning | HostErrorCode::NotFound | HostErrorCode::Failed);
             let failure = Failure { output: error.output, ..failure(step, code, error.message, remedy) };
@@ -77,7 +91,12 @@ pub fn halt(step: &str, error: LinkError) -> Halt {
             format!("The host shows another key than the one it joined with ({fingerprint})."),
             "An operator has to find out why, and trust the new key on the hosts page if it is right.",
         )),
-        error => Halt::Again(failure(step, "host_unreachable", format!("The host does not answer: {error}."), "The pod goes on by itself when its host is back.")),
+        error => Halt::Again(failure(
+            step,
+            "host_unreachable",
+            format!("The host does not answer: {error}."),
+            "The pod goes on by itself when its host is back.",
+        )),
     }
 }
 
@@ -141,7 +160,17 @@ impl Run<'_> {
     /// Begins a step; `what` says what with.
     pub async fn begin(&self, step: &'static str, what: &str) -> Result<Step<'_>, Halt> {
         self.log(vec![self.event(step, EventKind::Begin, what, None)]).await?;
-        Ok(Step { run: self, step, began: Instant::now(), head: 0, tail: VecDeque::new(), tail_bytes: 0, left_out: 0, last: String::new(), partial: Vec::new() })
+        Ok(Step {
+            run: self,
+            step,
+            began: Instant::now(),
+            head: 0,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            left_out: 0,
+            last: String::new(),
+            partial: Vec::new(),
+        })
     }
 
     /// A step whose work is one future; its text, when it is done, says what came of it.

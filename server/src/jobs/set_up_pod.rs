@@ -33,7 +33,8 @@ pub fn is_due(row: &PodRow) -> bool {
 pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
     let Some(row) = store::get(&run.control.db, run.pod).await? else { return Ok(()) };
     let Some(address) = row.repository.as_deref().map(RepositoryAddress::parse) else { return Ok(()) };
-    let address = address.map_err(|e| Halt::Final(failure("clone", "invalid_repository", e.to_string(), "Delete the pod and create it from another address.")))?;
+    let address = address
+        .map_err(|e| Halt::Final(failure("clone", "invalid_repository", e.to_string(), "Delete the pod and create it from another address.")))?;
     // Long from here on: others get this job's place.
     let _long = run.context.enter_long().await;
     let shell = Shell { run, host, folder: format!("/home/dev/{}", address.folder()) };
@@ -112,9 +113,11 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
             "Install was killed, most likely because the pod's memory was full.".to_owned(),
             "Choose a larger tier, restart the pod, then retry the set-up.",
         ),
-        (Some(code), _) => {
-            ("install_failed", format!("Install ended with exit code {code}."), "The pod runs: open its terminal, find out why, then retry the set-up.")
-        }
+        (Some(code), _) => (
+            "install_failed",
+            format!("Install ended with exit code {code}."),
+            "The pod runs: open its terminal, find out why, then retry the set-up.",
+        ),
     };
     step.end("failed", &message).await?;
     Err(Halt::Final(Failure { output, ..failure("install", code, message, remedy) }))
@@ -129,7 +132,8 @@ async fn wait_for_approval(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {
 }
 
 async fn under_way(run: &Run<'_>, step: &str, plan: Option<&Plan>, commit: Option<&str>) -> Result<(), Halt> {
-    let setup = Setup { state: SetupState::Running, step: Some(step.to_owned()), plan: plan.cloned(), plan_digest: plan.map(digest), ..Setup::default() };
+    let setup =
+        Setup { state: SetupState::Running, step: Some(step.to_owned()), plan: plan.cloned(), plan_digest: plan.map(digest), ..Setup::default() };
     write(run, &setup, commit).await
 }
 
@@ -164,4 +168,3 @@ async fn write(run: &Run<'_>, setup: &Setup, commit: Option<&str>) -> Result<(),
     tx.commit().await?;
     Ok(())
 }
-

@@ -15,8 +15,8 @@ use pinacle_app::{
     backend::{Caller, FileContent, Pods, TerminalConnection},
     ids::{HostId, PodId, TeamId},
     pods::{
-        BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery, PodStatus,
-        RepositoryAddress, SetupState, Terminal, Tier, Wish, timeline::UsualTime,
+        BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery,
+        PodStatus, RepositoryAddress, SetupState, Terminal, Tier, Wish, timeline::UsualTime,
     },
     teams::TeamRole,
 };
@@ -240,7 +240,8 @@ impl Pods for ControlPlane {
         let row = self.changeable(caller, id).await?;
         let mut errors = FieldErrors::default();
         let name = patch.name.as_deref().and_then(|n| errors.take("name", PodName::parse(n)));
-        let tier = patch.tier.as_deref().and_then(|t| errors.take("tier", Tier::parse(t).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge.")));
+        let tier =
+            patch.tier.as_deref().and_then(|t| errors.take("tier", Tier::parse(t).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge.")));
         errors.check()?;
         let tier = tier.filter(|t| *t != row.tier());
         if let Some(tier) = tier
@@ -424,7 +425,13 @@ mod tests {
 
     #[test]
     fn every_field_that_breaks_its_rule_is_named() {
-        let new = NewPod { name: "My Pod".into(), tier: "dev.huge".into(), repository: Some("file:///etc".into()), branch: Some("--x".into()), team_id: None };
+        let new = NewPod {
+            name: "My Pod".into(),
+            tier: "dev.huge".into(),
+            repository: Some("file:///etc".into()),
+            branch: Some("--x".into()),
+            team_id: None,
+        };
         let error = parse(&new).err().unwrap();
         assert_eq!(error.fields.keys().collect::<Vec<_>>(), ["branch", "name", "repository", "tier"]);
     }

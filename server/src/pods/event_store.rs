@@ -89,13 +89,14 @@ impl From<EventRow> for PodEvent {
 
 /// At most `limit` events after `after`, oldest first.
 pub async fn after(db: impl PgExecutor<'_>, pod: PodId, after: i64, limit: i64) -> Result<Vec<PodEvent>, sqlx::Error> {
-    let rows: Vec<EventRow> =
-        sqlx::query_as("SELECT seq, at, generation, step, kind, stream, text, data FROM pod_event WHERE pod_id = $1 AND seq > $2 ORDER BY seq LIMIT $3")
-            .bind(pod.0)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(db)
-            .await?;
+    let rows: Vec<EventRow> = sqlx::query_as(
+        "SELECT seq, at, generation, step, kind, stream, text, data FROM pod_event WHERE pod_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+    )
+    .bind(pod.0)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
     Ok(rows.into_iter().map(PodEvent::from).collect())
 }
 

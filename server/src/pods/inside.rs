@@ -72,8 +72,7 @@ pub async fn exec(control: &ControlPlane, host: &HostTarget, pod: PodId, request
     check(&request)?;
     let timeout_seconds = request.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT);
     let spec = ExecSpec { argv: request.argv, env: request.env, cwd: None, timeout_seconds, kill_group_on_exit: false };
-    let (mut reader, mut writer) =
-        link::stream(control, host, Class::Interactive, Command::Exec { pod: pod.0, exec: spec }).await.map_err(answer)?;
+    let (mut reader, mut writer) = link::stream(control, host, Class::Interactive, Command::Exec { pod: pod.0, exec: spec }).await.map_err(answer)?;
     let input = Bytes::from(request.stdin.unwrap_or_default().into_bytes());
     let feed = async {
         // A command that does not read its input has ended its own way; its answer says how.
@@ -132,7 +131,8 @@ fn data(reader: StreamReader, writer: StreamWriter, piece_deadline: Option<Durat
         if taken > 0
             && let Err(error) = writer.message(&StreamInput::Taken { bytes: taken }).await
         {
-            return Some((Err(answer(error)), None));
+            // The host may have sent all of it and closed: what is left to read says how it ended.
+            tracing::debug!(%error, "a host does not hear any more what was taken");
         }
         loop {
             let received = match piece_deadline {

@@ -109,7 +109,8 @@ fn check_processes(processes: &[PlannedProcess]) -> Result<(), String> {
 /// Guesses from the repository's top folder: `names` lists it, `contents` has those of `GUESSED_FROM` that are there.
 pub fn guess(commit: &str, names: &[String], contents: &BTreeMap<String, String>) -> Plan {
     let has = |name: &str| names.iter().any(|n| n == name);
-    let web = |start_command: &str, port| PlannedProcess { name: "web".into(), start_command: start_command.into(), port: Some(port), health_check: None };
+    let web =
+        |start_command: &str, port| PlannedProcess { name: "web".into(), start_command: start_command.into(), port: Some(port), health_check: None };
     if let Some(package) = contents.get("package.json") {
         let (install, process) = guess_node(package, &has);
         return plan(commit, "package.json", true, Some(install), process.into_iter().collect());
@@ -118,7 +119,9 @@ pub fn guess(commit: &str, names: &[String], contents: &BTreeMap<String, String>
         let source = if contents.contains_key("requirements.txt") { "requirements.txt" } else { "pyproject.toml" };
         let install = match source {
             // An environment without packages needs no network.
-            "requirements.txt" => "python3 -m venv --without-pip .venv\nif grep -qE '^[^#[:space:]]' requirements.txt; then python3 -m pip --python .venv/bin/python install -r requirements.txt; fi",
+            "requirements.txt" => {
+                "python3 -m venv --without-pip .venv\nif grep -qE '^[^#[:space:]]' requirements.txt; then python3 -m pip --python .venv/bin/python install -r requirements.txt; fi"
+            }
             _ => "python3 -m venv .venv\n.venv/bin/pip install -e .",
         };
         let process = ["main.py", "app.py"].into_iter().find(|f| has(f)).map(|f| web(&format!(".venv/bin/python {f}"), 8000));
@@ -205,7 +208,8 @@ fn scalar(text: &str, depth: usize) -> String {
     if starts_plain && !reserved && !text.contains(" #") && !text.ends_with(' ') && text.chars().all(is_plain) && text != "..." {
         return text.to_owned();
     }
-    let is_block = text.contains('\n') && !text.starts_with([' ', '\n']) && !text.ends_with('\n') && text.chars().all(|c| c == '\n' || !c.is_control());
+    let is_block =
+        text.contains('\n') && !text.starts_with([' ', '\n']) && !text.ends_with('\n') && text.chars().all(|c| c == '\n' || !c.is_control());
     if is_block {
         let indent = "  ".repeat(depth);
         let lines: Vec<String> = text.lines().map(|l| if l.is_empty() { String::new() } else { format!("{indent}{l}") }).collect();

@@ -51,24 +51,24 @@ impl Addition {
 pub fn check(quota: &Quota, add: Addition) -> AppResult<()> {
     let cores = |milli: u64| format!("{}", milli as f64 / 1000.0);
     let gb = |bytes: u64| (bytes / GIB).to_string();
-    let rows: [(&str, Allowance, u64, &dyn Fn(u64) -> String); 4] = [
-        ("pods", quota.pods, add.pods, &|n| n.to_string()),
-        ("CPU", quota.cpu_milli, add.cpu_milli, &cores),
-        ("GB of memory", quota.memory_bytes, add.memory_bytes, &gb),
-        ("GB of storage", quota.disk_bytes, add.disk_bytes, &gb),
-    ];
-    for (what, allowance, more, show) in rows {
-        if more > 0 && allowance.used + more > allowance.limit {
-            let message = format!(
-                "Your quota is {} {what}; {} are in use and this needs {}. Stop or delete a pod first.",
-                show(allowance.limit),
-                show(allowance.used),
-                show(more)
-            );
-            return Err(AppError::new(ErrorCode::QuotaExceeded, message));
-        }
+    refuse("pods", quota.pods, add.pods, |n| n.to_string())?;
+    refuse("CPU", quota.cpu_milli, add.cpu_milli, cores)?;
+    refuse("GB of memory", quota.memory_bytes, add.memory_bytes, gb)?;
+    refuse("GB of storage", quota.disk_bytes, add.disk_bytes, gb)
+}
+
+/// Refuses `more` where it does not fit, unless nothing is added.
+fn refuse(what: &str, allowance: Allowance, more: u64, show: impl Fn(u64) -> String) -> AppResult<()> {
+    if more == 0 || allowance.used + more <= allowance.limit {
+        return Ok(());
     }
-    Ok(())
+    let message = format!(
+        "Your quota is {} {what}; {} are in use and this needs {}. Stop or delete a pod first.",
+        show(allowance.limit),
+        show(allowance.used),
+        show(more)
+    );
+    Err(AppError::new(ErrorCode::QuotaExceeded, message))
 }
 
 #[cfg(test)]

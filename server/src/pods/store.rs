@@ -180,7 +180,8 @@ pub async fn list_for(
 
 /// Names that this user's pods have now.
 pub async fn names_of(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<String>, sqlx::Error> {
-    let rows: Vec<(String,)> = sqlx::query_as("SELECT name FROM pods WHERE owner_id = $1 AND status <> 'deleted'").bind(owner.0).fetch_all(db).await?;
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT name FROM pods WHERE owner_id = $1 AND status <> 'deleted'").bind(owner.0).fetch_all(db).await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 
@@ -290,8 +291,11 @@ pub struct Seen<'a> {
 
 /// Writes it, closes the span of the status before and opens the new one. False: the lease is lost.
 pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen: Seen<'_>) -> Result<bool, sqlx::Error> {
-    let before: Option<(String,)> =
-        sqlx::query_as("SELECT status FROM pods WHERE id = $1 AND fence <= $2 FOR UPDATE").bind(id.0).bind(lease).fetch_optional(&mut *connection).await?;
+    let before: Option<(String,)> = sqlx::query_as("SELECT status FROM pods WHERE id = $1 AND fence <= $2 FOR UPDATE")
+        .bind(id.0)
+        .bind(lease)
+        .fetch_optional(&mut *connection)
+        .await?;
     let Some((before,)) = before else { return Ok(false) };
     let status = seen.status.map(PodStatus::as_str);
     sqlx::query(
@@ -313,7 +317,10 @@ pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen:
     if let Some(status) = status
         && status != before
     {
-        sqlx::query("UPDATE pod_span SET ended_at = clock_timestamp() WHERE pod_id = $1 AND ended_at IS NULL").bind(id.0).execute(&mut *connection).await?;
+        sqlx::query("UPDATE pod_span SET ended_at = clock_timestamp() WHERE pod_id = $1 AND ended_at IS NULL")
+            .bind(id.0)
+            .execute(&mut *connection)
+            .await?;
         sqlx::query(
             "INSERT INTO pod_span (pod_id, team_id, tier, status, began_at) SELECT id, team_id, tier, status, clock_timestamp() FROM pods WHERE id = $1",
         )
@@ -325,7 +332,14 @@ pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen:
 }
 
 /// What a job has seen of the set-up. False: the lease is lost.
-pub async fn observe_setup(connection: &mut PgConnection, id: PodId, lease: i64, setup: &Setup, generation: i64, commit: Option<&str>) -> Result<bool, sqlx::Error> {
+pub async fn observe_setup(
+    connection: &mut PgConnection,
+    id: PodId,
+    lease: i64,
+    setup: &Setup,
+    generation: i64,
+    commit: Option<&str>,
+) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "UPDATE pods SET setup = $3, setup_detail = $4, setup_generation = $5, \"commit\" = coalesce($6, \"commit\") WHERE id = $1 AND fence <= $2",
     )
@@ -457,9 +471,9 @@ pub async fn usage_of(connection: &mut PgConnection, owner: UserId) -> Result<Ve
         "SELECT tier, desired = 'running' OR status IN ('provisioning', 'starting', 'running', 'stopping'), count(*)
          FROM pods WHERE owner_id = $1 AND status <> 'deleted' GROUP BY 1, 2",
     )
-        .bind(owner.0)
-        .fetch_all(connection)
-        .await
+    .bind(owner.0)
+    .fetch_all(connection)
+    .await
 }
 
 /// Holds off other creations of the same user until the transaction ends.
@@ -470,8 +484,11 @@ pub async fn lock_owner(connection: &mut PgConnection, owner: UserId) -> Result<
 
 /// The pod that an idempotency key of this user made before, with the hash of its request's body.
 pub async fn by_idempotency_key(connection: &mut PgConnection, user: UserId, key: &str) -> Result<Option<(PodId, Vec<u8>)>, sqlx::Error> {
-    let row: Option<(Uuid, Vec<u8>)> =
-        sqlx::query_as("SELECT pod_id, body_hash FROM idempotency_keys WHERE user_id = $1 AND key = $2").bind(user.0).bind(key).fetch_optional(connection).await?;
+    let row: Option<(Uuid, Vec<u8>)> = sqlx::query_as("SELECT pod_id, body_hash FROM idempotency_keys WHERE user_id = $1 AND key = $2")
+        .bind(user.0)
+        .bind(key)
+        .fetch_optional(connection)
+        .await?;
     Ok(row.map(|(id, hash)| (PodId(id), hash)))
 }
 

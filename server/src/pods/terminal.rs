@@ -18,7 +18,7 @@ use pinacle_app::{
 use pinacle_host::protocol::{Command, Reply, StreamInput, StreamOutput};
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 /// Pieces of at most 32 KiB on their way in each direction; a full way holds up its sender.
 const ON_THE_WAY: usize = 16;
@@ -27,7 +27,8 @@ const MAX_SIDE: u16 = 1000;
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 fn check_name(name: &str) -> AppResult<()> {
-    let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.starts_with('-');
+    let fits =
+        (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.starts_with('-');
     if fits { Ok(()) } else { Err(AppError::field("name", format!("1–{MAX_NAME} letters, digits, hyphens and underscores."))) }
 }
 
@@ -50,16 +51,22 @@ pub async fn open(control: &ControlPlane, host: &HostTarget, pod: PodId, name: &
     check_name(name)?;
     let (cols, rows) = (cols.clamp(1, MAX_SIDE), rows.clamp(1, MAX_SIDE));
     let command = Command::Terminal { pod: pod.0, name: name.to_owned(), cols, rows };
-    let (reader, writer) = link::stream(control, host, Class::Interactive, command).await.map_err(answer)?;
-    let (input, typed) = mpsc::channel(ON_THE_WAY);
+    let (reader, mut writer) = link::stream(control, host, Class::Interactive, command).await.map_err(answer)?;
+    let (input, mut typed) = mpsc::channel(ON_THE_WAY);
     let (shown, output) = mpsc::channel(ON_THE_WAY);
     let (taken, takings) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
         // Whichever way ends first takes the other with it.
         let last = tokio::select! {
             last = outward(reader, &shown, taken) => last,
-            last = inward(writer, typed, takings) => last,
+            last = inward(&mut writer, &mut typed, takings) => last,
         };
+        // What was handed on counts as typed: it goes to the pod also when its viewer has just left.
+        while let Ok(TerminalInput::Data(bytes)) = typed.try_recv() {
+            if !matches!(timeout(CALL_DEADLINE, writer.data(bytes)).await, Ok(Ok(()))) {
+                break;
+            }
+        }
         if let Some(last) = last
             && shown.send(last).await.is_err()
         {
@@ -88,7 +95,7 @@ async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>,
     }
 }
 
-async fn inward(mut writer: StreamWriter, mut typed: mpsc::Receiver<TerminalInput>, mut takings: mpsc::Receiver<u32>) -> Option<TerminalOutput> {
+async fn inward(writer: &mut StreamWriter, typed: &mut mpsc::Receiver<TerminalInput>, mut takings: mpsc::Receiver<u32>) -> Option<TerminalOutput> {
     loop {
         let sent = tokio::select! {
             // None: the viewer left.
@@ -98,7 +105,8 @@ async fn inward(mut writer: StreamWriter, mut typed: mpsc::Receiver<TerminalInpu
                     writer.message(&StreamInput::Resize { cols: cols.clamp(1, MAX_SIDE), rows: rows.clamp(1, MAX_SIDE) }).await
                 }
             },
-            bytes = takings.recv() => writer.message(&StreamInput::Taken { bytes: bytes? }).await,
+            // Where the host has closed already, what is left to read says how it ended.
+            bytes = takings.recv() => writer.message(&StreamInput::Taken { bytes: bytes? }).await.or(Ok(())),
         };
         if let Err(error) = sent {
             return Some(closed(&error));

@@ -116,12 +116,7 @@ async fn channel(handle: &client::Handle<Pinned>) -> Result<Stream, SshError> {
 }
 
 async fn connect(target: &Target, key: &Arc<PrivateKey>) -> Result<client::Handle<Pinned>, SshError> {
-    let config = client::Config {
-        keepalive_interval: Some(KEEPALIVE),
-        keepalive_max: KEEPALIVES_MISSED,
-        nodelay: true,
-        ..client::Config::default()
-    };
+    let config = client::Config { keepalive_interval: Some(KEEPALIVE), keepalive_max: KEEPALIVES_MISSED, nodelay: true, ..client::Config::default() };
     let refused = Arc::new(Mutex::new(None));
     let pinned = Pinned { trusted: target.trusted.clone(), refused: Arc::clone(&refused) };
     let attempt = async {

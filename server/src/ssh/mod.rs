@@ -43,10 +43,13 @@ pub struct Target {
     pub trusted: Vec<Vec<u8>>,
 }
 
+/// Host, class, and which of the class's connections.
+type Slot = (Uuid, Class, usize);
+
 /// All connections of this process.
 pub struct Connections {
     key: Arc<PrivateKey>,
-    pool: Mutex<HashMap<(Uuid, Class, usize), (Target, Connection)>>,
+    pool: Mutex<HashMap<Slot, (Target, Connection)>>,
     next_bulk: AtomicUsize,
 }
 

@@ -79,9 +79,22 @@ pub async fn server_function(State(state): State<AppState>, request: Request) ->
     if !known {
         return Problem(AppError::not_found()).into_response();
     }
-    let mut response = leptos_axum::handle_server_fns_with_context(context(&state), request).await.into_response();
+    let response = leptos_axum::handle_server_fns_with_context(context(&state), request).await.into_response();
+    let mut response = with_status(response).await;
     response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
     response
+}
+
+/// Leptos answers every error with 500; the error itself knows its status.
+async fn with_status(response: Response) -> Response {
+    if response.status() != StatusCode::INTERNAL_SERVER_ERROR {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, super::MOST_BODY).await else { return Problem(AppError::internal()).into_response() };
+    let status = serde_json::from_slice::<AppError>(&body).ok().and_then(|error| StatusCode::from_u16(error.code.status()).ok());
+    parts.status = status.unwrap_or(parts.status);
+    Response::from_parts(parts, Body::from(body))
 }
 
 /// A file of the site where there is one. Before the session, so that a file costs no query.

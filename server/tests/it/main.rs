@@ -4,5 +4,9 @@
 
 mod database;
 mod doors;
+mod fleet;
+mod hosts;
+mod pods;
 mod queue;
+mod rest;
 mod stand;

@@ -302,7 +302,8 @@ async fn processes_run_are_restarted_visibly_when_they_crash_and_keep_their_log(
     })
     .await;
     // What crashes again and again is started later and later.
-    user.shell(&id, "printf '#!/bin/sh\\nexit 3\\n' > full/worker.sh; pkill -KILL -f worker.s[h] || true").await;
+    user.shell(&id, "printf '#!/bin/sh\\nexit 3\\n' > full/worker.sh").await;
+    user.shell(&id, "pkill -KILL -f worker.s[h] || true").await;
     let later = user.until_live(&id, "it waits longer", |live| process(live, "worker")["restart_in"].as_u64() >= Some(4)).await;
     assert_eq!((&process(&later, "worker")["exit_code"], &process(&later, "worker")["state"]), (&json!(3), &json!("backing_off")));
     let mut log = user.request(Method::GET, &format!("/pods/{id}/processes/worker/log")).send().await.expect("an answer");
@@ -415,7 +416,7 @@ async fn files_go_up_and_come_down_as_they_are() {
 /// A terminal as a browser would have it.
 struct Screen {
     socket: WebSocketStream<reqwest::Upgraded>,
-    shown: String,
+    shown: Vec<u8>,
 }
 
 impl Screen {
@@ -431,7 +432,7 @@ impl Screen {
             .expect("an answer");
         assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
         let upgraded = answer.upgrade().await.expect("a connection");
-        Self { socket: WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await, shown: String::new() }
+        Self { socket: WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await, shown: Vec::new() }
     }
 
     async fn types(&mut self, text: &str) {
@@ -456,12 +457,14 @@ impl Screen {
     /// Reads until this is shown.
     async fn shows(&mut self, text: &str) {
         let begun = Instant::now();
-        while !self.shown.contains(text) {
-            assert!(begun.elapsed() < SOON, "{text} in {:?}", self.shown);
-            match self.next().await {
-                Some(Message::Binary(bytes)) => self.shown += &String::from_utf8_lossy(&bytes),
-                Some(_) => {}
-                None => panic!("it closed before {text}: {:?}", self.shown),
+        while !self.shown.windows(text.len()).any(|piece| piece == text.as_bytes()) {
+            let shown = || String::from_utf8_lossy(&self.shown).into_owned();
+            assert!(begun.elapsed() < SOON, "{text} in {:?}", shown());
+            let left = SOON.saturating_sub(begun.elapsed());
+            match timeout(left, self.socket.next()).await {
+                Ok(Some(Ok(Message::Binary(bytes)))) => self.shown.extend_from_slice(&bytes),
+                Ok(Some(Ok(_))) => {}
+                other => panic!("no {text}, but {other:?} after {:?}", shown()),
             }
         }
         self.shown.clear();
@@ -482,13 +485,14 @@ async fn a_terminal_is_typed_into_resized_left_and_joined_again_with_what_was_sh
     screen.says(json!({ "resize": { "cols": 132, "rows": 43 } })).await;
     screen.types("stty size | tr ' ' x\r").await;
     screen.shows("43x132").await;
-    screen.types("sleep 1; echo done-$((1+1)) > later; echo after-$((2+2))\r").await;
+    screen.types("echo begun-$((2+2)); sleep 1; echo done-$((1+1)) > later; echo after-$((3+3))\r").await;
+    screen.shows("begun-4").await;
     drop(screen);
     // From another connection: what was shown, and what went on in the meantime.
     let mut again = Screen::open(&user, &id, "main", "cols=132&rows=43").await;
     again.shows("one-42-ü").await;
-    again.types("cat later; echo still-$((3+3))\r").await;
-    again.shows("still-6").await;
+    again.types("cat later; echo still-$((4+4))\r").await;
+    again.shows("still-8").await;
     assert_eq!(user.shell(&id, "cat later").await, "done-2\n");
     let listed = user.get(&format!("/pods/{id}/terminals")).await;
     assert_eq!((&listed["items"][0]["name"], &listed["items"][0]["viewers"]), (&json!("main"), &json!(1)), "{listed}");
@@ -533,8 +537,10 @@ async fn what_was_typed_is_acknowledged_so_that_nothing_is_lost_or_typed_twice()
     };
     let mut screen = Screen::open(&user, &id, "main", &query).await;
     assert_eq!(ack(&mut screen).await, Value::Null, "nothing is known of this client");
+    screen.types("echo ready-$((1+1))\r").await;
+    screen.shows("ready-2").await;
     screen.types("echo a >> typed\r").await;
-    let typed = "echo a >> typed\r".len();
+    let typed = "echo ready-$((1+1))\recho a >> typed\r".len();
     while ack(&mut screen).await != typed {}
     drop(screen);
     let mut again = Screen::open(&user, &id, "main", &query).await;

@@ -110,7 +110,8 @@ async fn somebody_elses_id_and_nobodys_answer_not_found_at_every_path() {
     stand.sign_in("outsider").await;
     let (theirs, mine) = (stand.token("owner", "write"), stand.token("outsider", "write"));
     let json = async |request: RequestBuilder| request.send().await.expect("an answer").json::<Value>().await.expect("JSON");
-    let pod = json(stand.api(&theirs, Method::POST, "/pods").json(&json!({ "name": "theirs", "tier": "dev.small", "repository": "owner/full" }))).await;
+    let pod =
+        json(stand.api(&theirs, Method::POST, "/pods").json(&json!({ "name": "theirs", "tier": "dev.small", "repository": "owner/full" }))).await;
     let token = json(stand.api(&theirs, Method::POST, "/tokens").json(&json!({ "name": "x", "scope": "read", "expires_days": 1 }))).await;
     let sessions = json(stand.api(&theirs, Method::GET, "/sessions")).await;
     let foreign = BTreeMap::from([("pods", &pod["id"]), ("tokens", &token["id"]), ("sessions", &sessions["items"][0]["id"])]);
@@ -141,8 +142,15 @@ async fn a_token_that_may_only_read_changes_nothing() {
     let stand = Stand::with(&[("PINACLE_OPERATORS", "operator")]).await;
     stand.sign_in("operator").await;
     let (read, write) = (stand.token("operator", "read"), stand.token("operator", "write"));
-    let pod: Value =
-        stand.api(&write, Method::POST, "/pods").json(&json!({ "name": "mine", "tier": "dev.small" })).send().await.expect("an answer").json().await.expect("JSON");
+    let pod: Value = stand
+        .api(&write, Method::POST, "/pods")
+        .json(&json!({ "name": "mine", "tier": "dev.small" }))
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
     let id = pod["id"].as_str().expect("an id");
     for operation in operations(&stand).await.iter().filter(|operation| !is_joining(operation)) {
         // Typing into a terminal is a change, whatever the method is.
@@ -318,7 +326,9 @@ async fn every_operation_of_the_document_does_what_it_says() {
         let name = format!("{} {}", operation.method, operation.path);
         match api.seen.get(&name) {
             None => missing.push(format!("{name} is in no row")),
-            Some(status) if !operation.success.contains(status) => missing.push(format!("{name} answered {status}, the document says {:?}", operation.success)),
+            Some(status) if !operation.success.contains(status) => {
+                missing.push(format!("{name} answered {status}, the document says {:?}", operation.success))
+            }
             Some(_) => {}
         }
     }

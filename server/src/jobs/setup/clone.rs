@@ -62,7 +62,11 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
         return Ok(commit);
     }
     let (code, message, remedy) = if ended.code == Some(0) || is_there {
-        ("repository_empty", "The repository has no commit yet.".to_owned(), "Push a first commit from the terminal or from elsewhere, then retry the set-up.")
+        (
+            "repository_empty",
+            "The repository has no commit yet.".to_owned(),
+            "Push a first commit from the terminal or from elsewhere, then retry the set-up.",
+        )
     } else {
         why(&output, ended.timed_out, clone.branch)
     };
@@ -92,7 +96,11 @@ pub fn short(commit: &str) -> &str {
 fn why(output: &str, timed_out: bool, branch: Option<&str>) -> (&'static str, String, &'static str) {
     let says = |words: &[&str]| words.iter().any(|w| output.contains(w));
     if timed_out {
-        return ("repository_too_slow", format!("The clone did not end within {} minutes.", DEADLINE.as_secs() / 60), "Retry; a very large repository can be cloned in the terminal.");
+        return (
+            "repository_too_slow",
+            format!("The clone did not end within {} minutes.", DEADLINE.as_secs() / 60),
+            "Retry; a very large repository can be cloned in the terminal.",
+        );
     }
     if let Some(branch) = branch
         && says(&["Remote branch"])
@@ -100,7 +108,11 @@ fn why(output: &str, timed_out: bool, branch: Option<&str>) -> (&'static str, St
         return ("branch_not_found", format!("The repository has no branch {branch}."), "Delete the pod and create it from a branch that is there.");
     }
     if says(&["No space left on device"]) {
-        return ("disk_full", "The repository does not fit on the pod's disk.".to_owned(), "Choose a larger tier, restart the pod, then retry the set-up.");
+        return (
+            "disk_full",
+            "The repository does not fit on the pod's disk.".to_owned(),
+            "Choose a larger tier, restart the pod, then retry the set-up.",
+        );
     }
     if says(&["not found", "could not read Username", "Authentication failed", "403", "401"]) {
         return (
@@ -109,7 +121,17 @@ fn why(output: &str, timed_out: bool, branch: Option<&str>) -> (&'static str, St
             "Check its name and your access at GitHub, then retry the set-up.",
         );
     }
-    if says(&["Could not resolve host", "Failed to connect", "Connection refused", "timed out", "too slow", "Connection reset", "SSL", "certificate", "Empty reply"]) {
+    if says(&[
+        "Could not resolve host",
+        "Failed to connect",
+        "Connection refused",
+        "timed out",
+        "too slow",
+        "Connection reset",
+        "SSL",
+        "certificate",
+        "Empty reply",
+    ]) {
         return ("repository_unreachable", "The repository's server does not answer.".to_owned(), "Check the address; then retry the set-up.");
     }
     ("clone_failed", "git could not clone the repository; its last words are below.".to_owned(), "Retry the set-up, or clone it in the terminal.")
@@ -122,7 +144,11 @@ mod tests {
     #[test]
     fn git_s_words_become_a_reason() {
         for (output, branch, code) in [
-            ("warning: Could not find remote branch gone to clone.\nfatal: Remote branch gone not found in upstream origin", Some("gone"), "branch_not_found"),
+            (
+                "warning: Could not find remote branch gone to clone.\nfatal: Remote branch gone not found in upstream origin",
+                Some("gone"),
+                "branch_not_found",
+            ),
             ("remote: Repository not found.\nfatal: repository 'https://x/y/' not found", None, "repository_not_found"),
             ("fatal: could not read Username for 'https://x': terminal prompts disabled", None, "repository_not_found"),
             ("fatal: unable to access 'https://x/': Could not resolve host: x", None, "repository_unreachable"),

@@ -32,9 +32,8 @@ pub async fn start(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
     let names: Vec<&str> = plan.processes.iter().map(|p| p.name.as_str()).collect();
     let words = if names.is_empty() { "nothing to run".to_owned() } else { names.join(", ") };
     let command = Command::Processes { pod: run.pod.0, fence: run.lease(), processes };
-    let hand_over = async {
-        link::call(run.control, shell.host, command, DEADLINE).await.map(|_| ((), words.clone())).map_err(|error| halt("processes", error))
-    };
+    let hand_over =
+        async { link::call(run.control, shell.host, command, DEADLINE).await.map(|_| ((), words.clone())).map_err(|error| halt("processes", error)) };
     run.step("processes", &words, hand_over).await?;
     let mut step = run.begin("health", &words).await?;
     if names.is_empty() {
@@ -98,7 +97,9 @@ async fn log_of(shell: &Shell<'_>, name: &str) -> String {
             match reader.next().await? {
                 Received::Stdout(bytes) | Received::Stderr(bytes) => {
                     log.extend_from_slice(&bytes);
-                    writer.message(&StreamInput::Taken { bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }).await?;
+                    if writer.message(&StreamInput::Taken { bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }).await.is_err() {
+                        return Ok(());
+                    }
                 }
                 Received::Message(_) => return Ok::<(), link::LinkError>(()),
             }

@@ -83,14 +83,7 @@ impl Shell<'_> {
     }
 
     /// Runs a command whose output goes to the log as it comes.
-    pub async fn logged(
-        &self,
-        step: &mut Step<'_>,
-        argv: &[&str],
-        env: &[(&str, &str)],
-        cwd: Option<&str>,
-        limit: Duration,
-    ) -> Result<Ended, Halt> {
+    pub async fn logged(&self, step: &mut Step<'_>, argv: &[&str], env: &[(&str, &str)], cwd: Option<&str>, limit: Duration) -> Result<Ended, Halt> {
         let name = step.name();
         let broken = |error| halt(name, error);
         let command = self.command(argv, env, cwd, limit);
