@@ -80,11 +80,12 @@ pub fn short_seconds(milliseconds: u32) -> String {
 /// Gibibytes with as many decimals as help: `0.74`, `3.1`, `20`.
 pub fn gigabytes(bytes: u64) -> String {
     const GIB: u64 = 1 << 30;
-    let hundredths = bytes.saturating_mul(100) / GIB;
-    match hundredths {
-        h if h < 100 => format!("{}.{:02}", h / 100, h % 100),
-        h if h < 1000 => format!("{}.{}", h / 100, h % 100 / 10),
-        h => thousands(h / 100),
+    // Rounded to the nearest of so many parts of a gibibyte.
+    let parts = |of: u64| bytes.saturating_mul(of).saturating_add(GIB / 2) / GIB;
+    match (parts(100), parts(10)) {
+        (hundredths, _) if hundredths < 100 => format!("0.{hundredths:02}"),
+        (_, tenths) if tenths < 100 => format!("{}.{}", tenths / 10, tenths % 10),
+        _ => thousands(parts(1)),
     }
 }
 
