@@ -37,6 +37,8 @@ boot() {
   [ -f "$folder/etc/authorized_keys" ] || install -m 0644 /dev/null "$folder/etc/authorized_keys"
 
   ip netns add "$namespace"
+  # The kernel takes the links of a host that has just gone in its own time.
+  ip -n "$NET_NS" link delete "host$number" 2>/dev/null || true
   ip -n "$namespace" link add eth0 type veth peer name "host$number" netns "$NET_NS"
   ip -n "$NET_NS" addr add "$(host_gateway "$number")/30" dev "host$number"
   ip -n "$NET_NS" link set "host$number" up

@@ -11,6 +11,9 @@ DATA_HOME="${PINACLE_DATA_HOME:-$default_data}"
 # shellcheck source=/dev/null
 [ ! -f "$CACHE/toolchain.env" ] || . "$CACHE/toolchain.env"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/pinacle/target}"
+# leptos reads it as it is compiled, and names the pages' WASM after it: the same for cargo-leptos and for plain cargo,
+# or each would build the other's crates again, and the server would ask for a file that is not there.
+export LEPTOS_OUTPUT_NAME=pinacle
 
 STACK="${STACK:-local}"
 STACK_NUMBER="${STACK_NUMBER:-0}"

@@ -114,7 +114,9 @@ pub async fn read(pod: &Pod, connection: Connection, path: &str) -> Result<(), G
     }
     let end = helper.end().await.map(|()| DONE);
     drop(guard);
-    output.finish(end).await
+    output.finish(end).await?;
+    window.linger(&mut input).await;
+    Ok(())
 }
 
 pub async fn write(pod: &Pod, connection: Connection, path: &str, bytes: u64) -> Result<(), Gone> {

@@ -104,7 +104,9 @@ pub async fn follow(connection: Connection, log: &Arc<Log>) -> Result<(), Gone> 
         ended = copy(log, &output, &window) => ended?,
         gone = window.listen(&mut input) => return Err(gone),
     };
-    output.finish(ended).await
+    output.finish(ended).await?;
+    window.linger(&mut input).await;
+    Ok(())
 }
 
 /// Sends the log and what is added to it, until the process is none of the pod's any more.

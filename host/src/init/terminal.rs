@@ -107,7 +107,9 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
     if timeout(TMUX_DEADLINE, &mut shown).await.is_err() {
         shown.abort();
     }
-    connection.output.finish(Ok(exit_output(status, false))).await
+    connection.output.finish(Ok(exit_output(status, false))).await?;
+    window.linger(&mut connection.input).await;
+    Ok(())
 }
 
 struct HangUp(u32);

@@ -6,11 +6,16 @@ use crate::{
     frame::{FrameReader, WINDOW},
     protocol::StreamInput,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
-use tokio::{net::tcp::OwnedReadHalf, sync::Notify};
+use tokio::{net::tcp::OwnedReadHalf, sync::Notify, time::timeout};
+
+const LINGER: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Default)]
 pub struct Window(Arc<State>);
@@ -51,6 +56,13 @@ impl Window {
             }
         }
         Gone
+    }
+
+    /// After the last frame: what the reader still says is read until it has closed. A socket that is closed with input
+    /// unread resets its connection, and takes with it what was not delivered yet.
+    pub async fn linger(&self, input: &mut FrameReader<OwnedReadHalf>) {
+        // Who keeps its end open longer has had the last frame by then.
+        let _closed = timeout(LINGER, self.listen(input)).await;
     }
 }
 
