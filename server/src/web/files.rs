@@ -2,7 +2,7 @@
 
 use super::{AppState, problem::Answer};
 use axum::{
-    body::{Body, HttpBody},
+    body::Body,
     response::{IntoResponse, Response},
 };
 use futures::StreamExt;
@@ -47,7 +47,7 @@ pub async fn upload(state: AppState, caller: Caller, id: PodId, path: Option<Str
     let path = checked(path)?;
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<u64>().ok());
     // Without the header, and without a body, it is an empty file (RFC 9112, 6.3).
-    let length = length.or_else(|| HttpBody::size_hint(&body).exact());
+    let length = length.or_else(|| (!headers.contains_key(http::header::TRANSFER_ENCODING)).then_some(0));
     let bytes = length.ok_or_else(|| AppError::new(ErrorCode::BadRequest, "Say with Content-Length how many bytes the file has."))?;
     if bytes > MOST_FILE {
         return Err(too_large().into());
