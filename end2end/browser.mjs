@@ -13,6 +13,9 @@ export const SOON = 15_000;
 // Within which a pod is made, set up, stopped or deleted, on a busy machine of two cores.
 export const MADE = 120_000;
 
+// What each page's console said went wrong.
+const complaints = new WeakMap();
+
 /** A browser of its own, without cookies. `options` are those of a Playwright context. */
 export async function open(options = {}) {
   const profile = await mkdtemp(join(tmpdir(), "pinacle-end2end-"));
@@ -27,6 +30,8 @@ export async function open(options = {}) {
   context.setDefaultTimeout(SOON);
   const errors = [];
   const watch = (page) => {
+    complaints.set(page, errors);
+    page.on("response", (response) => response.status() >= 500 && errors.push(`${page.url()}: ${response.url()} answered ${response.status()}`));
     page.on("console", (message) => message.type() === "error" && errors.push(`${page.url()}: ${message.text()}`));
     page.on("pageerror", (error) => errors.push(`${page.url()}: ${error}`));
   };
@@ -53,5 +58,10 @@ export async function signIn(page, login, path = "/") {
 
 /** The browser works with the page: what is clicked is answered. */
 export async function hydrated(page) {
-  await page.waitForFunction(() => document.documentElement.dataset.hydrated === "true");
+  try {
+    await page.waitForFunction(() => document.documentElement.dataset.hydrated === "true");
+  } catch (cause) {
+    const loaded = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => `${entry.name} ${entry.responseStatus} ${Math.round(entry.duration)} ms`));
+    throw new Error(`${page.url()} does not work: ${[...complaints.get(page), ...loaded].join("; ")}`, { cause });
+  }
 }

@@ -49,6 +49,7 @@ set -g escape-time 10
 set -g focus-events on
 set -g window-size latest
 set -g destroy-unattached off
+set-environment -gu EVENT_NOPOLL
 source-file -q ~/.tmux.conf
 "#;
 const TMUX_DEADLINE: Duration = Duration::from_secs(10);
@@ -60,6 +61,9 @@ const INPUT_QUEUE: usize = 16;
 
 fn tmux(pod: &Pod, arguments: &[&str]) -> Command {
     let mut env = pod.environment();
+    // gVisor's poll(2) writes POLLERR and POLLHUP into the caller's `events`. libevent, which tmux waits with, then never forgets a
+    // descriptor that was closed, and spins on POLLNVAL. With this it takes select(2); the configuration hides it from the panes.
+    env.insert("EVENT_NOPOLL".into(), "1".into());
     env.insert("TERM".into(), "xterm-256color".into());
     let mut command = children::as_dev("/usr/bin/tmux", &env);
     command.args(["-u", "-L", SOCKET, "-f", CONFIG]).args(arguments);

@@ -31,7 +31,8 @@ async fn a_daemon_killed_at_any_time_goes_on_with_what_runs_and_finishes_what_wa
         host.kill().await;
         host.serve().await;
         plane = host.connect().await;
-        assert!(matches!(plane.ask(sandbox(other, fence, 100 + fence)).await, Reply::Booted(_)), "killed after {delay} ms");
+        let reply = plane.ask(sandbox(other, fence, 100 + fence)).await;
+        assert!(matches!(reply, Reply::Booted(_)), "killed after {delay} ms: {reply:?}");
         assert_eq!(run(&host, other, "echo works").await.text(), "works");
         plane.done(Command::Stop { pod: other, fence }).await;
     }

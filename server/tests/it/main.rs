@@ -9,4 +9,5 @@ mod hosts;
 mod pods;
 mod queue;
 mod rest;
+mod screen;
 mod stand;

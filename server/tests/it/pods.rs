@@ -2,21 +2,15 @@
 
 use crate::{
     fleet::{Fleet, SOON, User, inventory, number_of, on_host, seen_on, traces},
+    screen::Screen,
     stand::Stand,
 };
-use futures::{SinkExt, StreamExt};
 use pinacle_host::protocol::SandboxState;
-use reqwest::{
-    Method, StatusCode,
-    header::{CONNECTION, UPGRADE},
-};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Message, protocol::Role},
-};
+use tokio_tungstenite::tungstenite::Message;
 
 /// Of a pod's life these are for the user to read.
 fn says_what_to_do(setup: &Value, step: &str, code: &str) {
@@ -411,64 +405,6 @@ async fn files_go_up_and_come_down_as_they_are() {
     let large = user.request(Method::PUT, &at("large")).header("content-length", (1_u64 << 30) + 1).body("").send().await;
     assert!(large.is_err() || large.is_ok_and(|answer| answer.status() == StatusCode::PAYLOAD_TOO_LARGE));
     user.delete(&id).await;
-}
-
-/// A terminal as a browser would have it.
-struct Screen {
-    socket: WebSocketStream<reqwest::Upgraded>,
-    shown: Vec<u8>,
-}
-
-impl Screen {
-    async fn open(user: &User<'_>, id: &str, name: &str, query: &str) -> Self {
-        let answer = user
-            .request(Method::GET, &format!("/pods/{id}/terminals/{name}?{query}"))
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .send()
-            .await
-            .expect("an answer");
-        assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-        let upgraded = answer.upgrade().await.expect("a connection");
-        Self { socket: WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await, shown: Vec::new() }
-    }
-
-    async fn types(&mut self, text: &str) {
-        self.socket.send(Message::binary(text.as_bytes().to_vec())).await.expect("typed");
-    }
-
-    async fn says(&mut self, message: Value) {
-        self.socket.send(Message::text(message.to_string())).await.expect("said");
-    }
-
-    /// The next message that is none of the connection's own.
-    async fn next(&mut self) -> Option<Message> {
-        loop {
-            match timeout(SOON, self.socket.next()).await.expect("something in time")? {
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(message) => return Some(message),
-                Err(_) => return None,
-            }
-        }
-    }
-
-    /// Reads until this is shown.
-    async fn shows(&mut self, text: &str) {
-        let begun = Instant::now();
-        while !self.shown.windows(text.len()).any(|piece| piece == text.as_bytes()) {
-            let shown = || String::from_utf8_lossy(&self.shown).into_owned();
-            assert!(begun.elapsed() < SOON, "{text} in {:?}", shown());
-            let left = SOON.saturating_sub(begun.elapsed());
-            match timeout(left, self.socket.next()).await {
-                Ok(Some(Ok(Message::Binary(bytes)))) => self.shown.extend_from_slice(&bytes),
-                Ok(Some(Ok(_))) => {}
-                other => panic!("no {text}, but {other:?} after {:?}", shown()),
-            }
-        }
-        self.shown.clear();
-    }
 }
 
 #[tokio::test]
