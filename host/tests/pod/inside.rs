@@ -38,7 +38,9 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     again.open(Command::Terminal { pod, name: "main".into(), cols: 100, rows: 30 }).await;
     again.until("mark-42").await;
     // Who waits for typing takes no time, also after a viewer has gone: of two seconds (200 ticks) less than a fifth.
-    let spent = run(&host, pod, "ticks() { awk '{print $14 + $15}' /proc/$(pgrep -o tmux)/stat; }; before=$(ticks); sleep 2; echo $(($(ticks) - before))").await;
+    let spent =
+        run(&host, pod, "ticks() { awk '{print $14 + $15}' /proc/$(pgrep -o tmux)/stat; }; before=$(ticks); sleep 2; echo $(($(ticks) - before))")
+            .await;
     assert!(spent.text().parse::<u32>().is_ok_and(|ticks| ticks < 40), "{} ticks", spent.text());
     again.send(b"echo set-${EVENT_NOPOLL-to-nothing}\n").await;
     again.until("set-to-nothing").await;
