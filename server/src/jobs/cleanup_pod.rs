@@ -5,10 +5,10 @@ use super::{
     run::{Halt, Run, halt},
 };
 use crate::{
-    hosts::{self, link},
-    pods::store::{self, PodRow, Seen},
+    hosts::link,
+    pods::store::{PodRow, Release, Seen},
 };
-use pinacle_app::{ids::HostId, pods::PodStatus};
+use pinacle_app::pods::PodStatus;
 use pinacle_host::protocol::Command;
 use std::time::Duration;
 
@@ -17,27 +17,20 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
     run.observe(Seen { status: Some(PodStatus::Deleting), failure: Some(None), waiting_for: Some(None), ..Seen::default() }).await?;
-    // What a lost host had is lost with it.
-    let host = match row.host_id.filter(|_| row.host_state.as_deref() != Some("lost")) {
-        Some(id) => hosts::store::target(&run.control.db, HostId(id)).await?,
-        None => None,
-    };
-    if let Some(host) = host {
+    if let Some(host) = run.host_unless_lost(row).await? {
         let _place = job.place(host.id).await?;
         let command = Command::Delete { pod: run.pod.0, fence: run.lease() };
         let delete =
             async { link::call(run.control, &host, command, DEADLINE).await.map(|_| ((), String::new())).map_err(|error| halt(STEP, error)) };
         run.step(STEP, &host.name, delete).await?;
     }
-    let mut tx = run.control.db.begin().await?;
-    store::release_all(&mut tx, run.pod).await?;
-    tx.commit().await?;
     run.observe(Seen {
         status: Some(PodStatus::Deleted),
         generation: Some(run.generation),
         failure: Some(None),
         waiting_for: Some(None),
-        booted: false,
+        release: Release::All,
+        ..Seen::default()
     })
     .await
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     control::ControlPlane,
-    pods::store::{self, PodRow, Seen},
+    pods::store::{self, PodRow, Release, Seen},
     queue::{Job, JobContext, Message, Outcome},
 };
 use async_trait::async_trait;
@@ -133,13 +133,13 @@ async fn fail(run: &Run<'_>, row: &PodRow, mut failure: Failure, tries: i32) -> 
     if is_setup {
         return set_up_pod::fail(run, failure).await;
     }
-    provision_pod::release(run, row).await?;
     let seen = Seen {
         status: Some(PodStatus::Failed),
         generation: Some(run.generation),
         failure: Some(Some(&failure)),
         waiting_for: Some(None),
-        booted: false,
+        release: provision_pod::release(run, row).await?,
+        ..Seen::default()
     };
     run.observe(seen).await
 }
@@ -183,9 +183,14 @@ impl Job for PodJob {
                 failure("job", "job_failed", format!("The work on this pod was given up: {error}."), "Retry. If it fails again, tell an operator.");
             why.tried = format!("{} tries", message.read_ct);
             let mut tx = self.control.db.begin().await?;
-            let seen = Seen { status: Some(PodStatus::Failed), generation: Some(row.generation), failure: Some(Some(&why)), ..Seen::default() };
+            let seen = Seen {
+                status: Some(PodStatus::Failed),
+                generation: Some(row.generation),
+                failure: Some(Some(&why)),
+                release: Release::Machine,
+                ..Seen::default()
+            };
             store::observe(&mut tx, id, message.lease, seen).await?;
-            store::release_machine(&mut tx, id).await?;
             crate::news::notify(&mut tx, crate::news::Change::Pod(id)).await?;
             tx.commit().await
         };

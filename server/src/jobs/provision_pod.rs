@@ -10,12 +10,12 @@ use crate::{
     hosts::{self, HostTarget, link},
     pods::{
         placement,
-        store::{self, PodRow, Seen},
+        store::{self, PodRow, Release, Seen},
     },
 };
 use pinacle_app::{
     ids::{HostId, UserId},
-    pods::{PodStatus, RepositoryAddress},
+    pods::{Desired, PodStatus, RepositoryAddress},
 };
 use pinacle_host::protocol::{Command, GitCredential, HostErrorCode, PodConfig, Reply, SandboxState};
 use secrecy::ExposeSecret;
@@ -49,7 +49,7 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget
 }
 
 fn running(run: &Run<'_>) -> Seen<'static> {
-    Seen { status: Some(PodStatus::Running), generation: Some(run.generation), failure: Some(None), waiting_for: Some(None), booted: false }
+    Seen { status: Some(PodStatus::Running), generation: Some(run.generation), failure: Some(None), waiting_for: Some(None), ..Seen::default() }
 }
 
 /// Whether its sandbox runs and is new enough; then nothing has to be done.
@@ -93,6 +93,9 @@ async fn reserve(run: &Run<'_>, row: &PodRow) -> Result<((HostTarget, IpAddr), S
             (placed, address)
         }
     };
+    if !store::hold(&mut tx, run.pod, run.lease()).await? {
+        return Err(Halt::Lost);
+    }
     store::reserve(&mut tx, run.pod, &placed, address, tier).await?;
     tx.commit().await?;
     let words = placed.words();
@@ -160,30 +163,19 @@ async fn config(run: &Run<'_>, row: &PodRow) -> PodConfig {
 }
 
 /// After a failure: CPU and memory are free again; the address and the disk only where no layer was ever started.
-pub async fn release(run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
+pub async fn release(run: &Run<'_>, row: &PodRow) -> Result<Release, Halt> {
     // As it is now: the run may have reserved and booted.
-    let Some(now) = store::get(&run.control.db, run.pod).await? else { return Ok(()) };
-    let Some(host) = now.host_id else { return Ok(()) };
-    let removed = if row.desired() == pinacle_app::pods::Desired::Deleted {
-        false
-    } else {
-        let host = target(run, HostId(host)).await?;
-        let (pod, fence) = (run.pod.0, run.lease());
-        let command = if now.booted { Command::Stop { pod, fence } } else { Command::Delete { pod, fence } };
-        match link::call(run.control, &host, command, SHORT).await {
-            Ok(_) => !now.booted,
-            Err(error) => {
-                tracing::warn!(%error, pod = %run.pod, host = host.name, "what a failed pod has on its host stays there until it is retried or deleted");
-                false
-            }
+    let Some(now) = store::get(&run.control.db, run.pod).await? else { return Ok(Release::Nothing) };
+    let Some(host) = now.host_id.filter(|_| row.desired() != Desired::Deleted) else { return Ok(Release::Machine) };
+    let host = target(run, HostId(host)).await?;
+    let (pod, fence) = (run.pod.0, run.lease());
+    let command = if now.booted { Command::Stop { pod, fence } } else { Command::Delete { pod, fence } };
+    match link::call(run.control, &host, command, SHORT).await {
+        Ok(_) if !now.booted => Ok(Release::All),
+        Ok(_) => Ok(Release::Machine),
+        Err(error) => {
+            tracing::warn!(%error, pod = %run.pod, host = host.name, "what a failed pod has on its host stays there until it is retried or deleted");
+            Ok(Release::Machine)
         }
-    };
-    let mut tx = run.control.db.begin().await?;
-    if removed {
-        store::release_all(&mut tx, run.pod).await?;
-    } else {
-        store::release_machine(&mut tx, run.pod).await?;
     }
-    tx.commit().await?;
-    Ok(())
 }

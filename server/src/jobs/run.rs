@@ -2,17 +2,17 @@
 
 use crate::{
     control::ControlPlane,
-    hosts::link::LinkError,
+    hosts::{self, HostTarget, link::LinkError},
     news::{self, Change},
     pods::{
         event_store::{self, MAX_TEXT, NewEvent},
-        store::{self, Seen},
+        store::{self, PodRow, Seen},
     },
     queue::JobContext,
     ssh::SshError,
 };
 use pinacle_app::{
-    ids::PodId,
+    ids::{HostId, PodId},
     pods::{EventKind, EventStream, Failure},
 };
 use pinacle_host::protocol::HostErrorCode;
@@ -112,6 +112,14 @@ pub struct Run<'a> {
 impl Run<'_> {
     pub fn lease(&self) -> i64 {
         self.context.lease
+    }
+
+    /// The host that has the pod's layer; what a lost host had is lost with it.
+    pub async fn host_unless_lost(&self, row: &PodRow) -> Result<Option<HostTarget>, Halt> {
+        match row.host_id.filter(|_| row.host_state.as_deref() != Some("lost")) {
+            Some(id) => Ok(hosts::store::target(&self.control.db, HostId(id)).await?),
+            None => Ok(None),
+        }
     }
 
     /// Halts where a newer wish has come since the run began.

@@ -5,10 +5,10 @@ use super::{
     run::{Halt, Run, halt},
 };
 use crate::{
-    hosts::{self, link},
-    pods::store::{self, PodRow, Seen},
+    hosts::link,
+    pods::store::{PodRow, Release, Seen},
 };
-use pinacle_app::{ids::HostId, pods::PodStatus};
+use pinacle_app::pods::PodStatus;
 use pinacle_host::protocol::{Command, HostErrorCode};
 use std::time::Duration;
 
@@ -16,11 +16,7 @@ pub const STEP: &str = "stop";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
-    let host = match row.host_id.filter(|_| row.host_state.as_deref() != Some("lost")) {
-        Some(id) => hosts::store::target(&run.control.db, HostId(id)).await?,
-        None => None,
-    };
-    if let Some(host) = host {
+    if let Some(host) = run.host_unless_lost(row).await? {
         run.observe(Seen { status: Some(PodStatus::Stopping), failure: Some(None), waiting_for: Some(None), ..Seen::default() }).await?;
         let _place = job.place(host.id).await?;
         let command = Command::Stop { pod: run.pod.0, fence: run.lease() };
@@ -34,15 +30,13 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> 
         };
         run.step(STEP, &host.name, stop).await?;
     }
-    let mut tx = run.control.db.begin().await?;
-    store::release_machine(&mut tx, run.pod).await?;
-    tx.commit().await?;
     run.observe(Seen {
         status: Some(PodStatus::Stopped),
         generation: Some(run.generation),
         failure: Some(None),
         waiting_for: Some(None),
-        booted: false,
+        release: Release::Machine,
+        ..Seen::default()
     })
     .await
 }

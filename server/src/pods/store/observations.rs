@@ -1,0 +1,179 @@
+//! What jobs write, under their fence, and what they look for.
+
+use super::{PodRow, get};
+use pinacle_app::{
+    ids::{HostId, PodId},
+    pods::{Desired, Failure, PodStatus, Setup},
+};
+use sqlx::{PgConnection, PgExecutor, types::Json};
+use uuid::Uuid;
+
+/// Takes the pod for this lease. None: a newer lease has it, or there is no such pod.
+pub async fn claim(connection: &mut PgConnection, id: PodId, lease: i64) -> Result<Option<PodRow>, sqlx::Error> {
+    let taken = sqlx::query("UPDATE pods SET fence = $2 WHERE id = $1 AND fence <= $2").bind(id.0).bind(lease).execute(&mut *connection).await?;
+    if taken.rows_affected() == 0 {
+        return Ok(None);
+    }
+    get(&mut *connection, id).await
+}
+
+/// What is free again with an observation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    #[default]
+    Nothing,
+    /// CPU and memory; the disk stays reserved, for the layer is there.
+    Machine,
+    /// Nothing of the pod is left on its host.
+    All,
+}
+
+/// What a job has seen of the machine; None leaves a field as it is.
+#[derive(Default)]
+pub struct Seen<'a> {
+    pub status: Option<PodStatus>,
+    /// The wish that this answers.
+    pub generation: Option<i64>,
+    /// Some(None) takes it away.
+    pub failure: Option<Option<&'a Failure>>,
+    pub waiting_for: Option<Option<&'a str>>,
+    pub booted: bool,
+    pub release: Release,
+}
+
+/// Whether the lease still holds the pod; it does until the transaction ends.
+pub async fn hold(connection: &mut PgConnection, id: PodId, lease: i64) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query("SELECT FROM pods WHERE id = $1 AND fence <= $2 FOR UPDATE").bind(id.0).bind(lease).execute(connection).await?;
+    Ok(held.rows_affected() == 1)
+}
+
+/// Writes it, closes the span of the status before and opens the new one. False: the lease is lost.
+pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen: Seen<'_>) -> Result<bool, sqlx::Error> {
+    let before: Option<(String,)> = sqlx::query_as("SELECT status FROM pods WHERE id = $1 AND fence <= $2 FOR UPDATE")
+        .bind(id.0)
+        .bind(lease)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some((before,)) = before else { return Ok(false) };
+    let status = seen.status.map(PodStatus::as_str);
+    sqlx::query(
+        "UPDATE pods SET status = coalesce($2, status), status_at = CASE WHEN $2 IS NOT NULL AND $2 <> status THEN now() ELSE status_at END,
+           seen_generation = greatest(seen_generation, coalesce($3, seen_generation)),
+           failure = CASE WHEN $4 THEN $5 ELSE failure END, waiting_for = CASE WHEN $6 THEN $7 ELSE waiting_for END, booted = booted OR $8
+         WHERE id = $1",
+    )
+    .bind(id.0)
+    .bind(status)
+    .bind(seen.generation)
+    .bind(seen.failure.is_some())
+    .bind(seen.failure.flatten().map(Json))
+    .bind(seen.waiting_for.is_some())
+    .bind(seen.waiting_for.flatten())
+    .bind(seen.booted)
+    .execute(&mut *connection)
+    .await?;
+    if let Some(status) = status
+        && status != before
+    {
+        sqlx::query("UPDATE pod_span SET ended_at = clock_timestamp() WHERE pod_id = $1 AND ended_at IS NULL")
+            .bind(id.0)
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query(
+            "INSERT INTO pod_span (pod_id, team_id, tier, status, began_at) SELECT id, team_id, tier, status, clock_timestamp() FROM pods WHERE id = $1",
+        )
+        .bind(id.0)
+        .execute(&mut *connection)
+        .await?;
+    }
+    let release = match seen.release {
+        Release::Nothing => return Ok(true),
+        Release::Machine => "UPDATE reservations SET cpu_milli = 0, memory_bytes = 0 WHERE pod_id = $1",
+        Release::All => "DELETE FROM reservations WHERE pod_id = $1",
+    };
+    sqlx::query(release).bind(id.0).execute(connection).await?;
+    Ok(true)
+}
+
+/// What a job has seen of the set-up. False: the lease is lost.
+pub async fn observe_setup(
+    connection: &mut PgConnection,
+    id: PodId,
+    lease: i64,
+    setup: &Setup,
+    generation: i64,
+    commit: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE pods SET setup = $3, setup_detail = $4, setup_generation = $5, \"commit\" = coalesce($6, \"commit\") WHERE id = $1 AND fence <= $2",
+    )
+    .bind(id.0)
+    .bind(lease)
+    .bind(setup.state.as_str())
+    .bind(Json(setup))
+    .bind(generation)
+    .bind(commit)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Makes the pod behind its wish again, so that the next job looks at its host once more.
+pub async fn look_again(connection: &mut PgConnection, id: PodId) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE pods SET seen_generation = least(seen_generation, generation - 1) WHERE id = $1 AND status <> 'deleted'")
+        .bind(id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Pods whose wish is not answered, or whose set-up is under way, and that no message names.
+pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<(PodId, Desired)>, sqlx::Error> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "SELECT p.id, p.desired FROM pods p
+         WHERE (p.seen_generation < p.generation OR (p.setup = 'running' AND p.status = 'running'))
+           AND NOT EXISTS (SELECT FROM queue.message m WHERE m.key = 'pod:' || p.id)
+         ORDER BY p.status_at LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().filter_map(|(id, desired)| Some((PodId(id), Desired::parse(&desired)?))).collect())
+}
+
+/// Pods on this host that failed only because it did not answer.
+pub async fn failed_by_silence(db: impl PgExecutor<'_>, host: HostId) -> Result<Vec<PodId>, sqlx::Error> {
+    let rows: Vec<(Uuid,)> = sqlx::query_as(
+        "SELECT p.id FROM pods p JOIN reservations r ON r.pod_id = p.id
+         WHERE r.host_id = $1 AND p.status = 'failed' AND p.failure->>'code' = 'host_unreachable' AND p.seen_generation >= p.generation",
+    )
+    .bind(host.0)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| PodId(id)).collect())
+}
+
+/// What Postgres has on a host, for reconciling: id, status, desired, whether it is behind, whether it was ever booted.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OnHost {
+    pub id: Uuid,
+    pub status: String,
+    pub desired: String,
+    pub behind: bool,
+    pub booted: bool,
+}
+
+pub async fn on_host(db: impl PgExecutor<'_>, host: HostId) -> Result<Vec<OnHost>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT p.id, p.status, p.desired, p.seen_generation < p.generation AS behind, p.booted
+         FROM pods p JOIN reservations r ON r.pod_id = p.id WHERE r.host_id = $1",
+    )
+    .bind(host.0)
+    .fetch_all(db)
+    .await
+}
+
+/// Which of these pods are known, on whatever host and in whatever state.
+pub async fn known(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+    sqlx::query_as("SELECT id, status FROM pods WHERE id = ANY($1)").bind(ids).fetch_all(db).await
+}
