@@ -27,18 +27,24 @@ pub async fn connect(url: &str, connections: u32) -> Result<Db, sqlx::Error> {
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await
 }
 
+/// Whether the database is away, starting or stopping, or asks for the transaction to be repeated: the same may work later.
+pub fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        // Connection exceptions, operator intervention (57P01–57P03), too many connections; serialization failures and deadlocks.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || matches!(&*code, "53300" | "40001" | "40P01")),
+        _ => false,
+    }
+}
+
 /// A database error that no caller decides on: logged here once, a plain sentence to the person.
 pub fn fault(error: sqlx::Error) -> AppError {
-    match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed => {
-            tracing::error!(%error, "the database does not answer");
-            AppError::new(pinacle_app::ErrorCode::Unavailable, "The database does not answer. Try again in a moment.")
-        }
-        error => {
-            tracing::error!(%error, "a query failed");
-            AppError::internal()
-        }
+    if is_away(&error) {
+        tracing::error!(%error, "the database does not answer");
+        return AppError::new(pinacle_app::ErrorCode::Unavailable, "The database does not answer. Try again in a moment.");
     }
+    tracing::error!(%error, "a query failed");
+    AppError::internal()
 }
 
 /// The name of the constraint that a statement broke, if that is what went wrong.

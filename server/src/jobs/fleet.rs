@@ -53,7 +53,7 @@ impl Job for FleetJob {
     }
 
     /// The clock sends the next one.
-    async fn dead(&self, message: &Message, error: &str) {
+    async fn dead(&self, _context: &JobContext, message: &Message, error: &str) {
         tracing::warn!(job = message.key, error, "a job of the clock failed");
     }
 }

@@ -21,11 +21,15 @@ use uuid::Uuid;
 /// Jobs of the fleet's queue at the same time: they are few and short.
 const FLEET_JOBS: usize = 4;
 
+/// What a killed worker had of the fleet's queue is free again after this long: a check of the hosts must not be missed for
+/// so long that they all count as silent.
+const FLEET_VISIBILITY: Duration = Duration::from_secs(10);
+
 /// Works off all queues until `stop`, then lets running jobs end or hands them back.
 pub async fn work(control: ControlPlane, stop: CancellationToken) {
     let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
     let visibility = Duration::from_secs(control.config.visibility_seconds.into());
-    let worker = |queue: &'static str, concurrency: usize, job: Arc<dyn crate::queue::Job>| Worker {
+    let worker = |queue: &'static str, concurrency: usize, visibility: Duration, job: Arc<dyn crate::queue::Job>| Worker {
         db: control.db.clone(),
         queue,
         name: format!("{queue}-{name}"),
@@ -33,8 +37,8 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
         visibility,
         job,
     };
-    let pods = worker(wishes::QUEUE, usize::try_from(control.config.jobs).unwrap_or(1), Arc::new(pod::PodJob::new(control.clone())));
-    let fleet = worker(fleet::QUEUE, FLEET_JOBS, Arc::new(fleet::FleetJob::new(control.clone())));
+    let pods = worker(wishes::QUEUE, usize::try_from(control.config.jobs).unwrap_or(1), visibility, Arc::new(pod::PodJob::new(control.clone())));
+    let fleet = worker(fleet::QUEUE, FLEET_JOBS, FLEET_VISIBILITY.min(visibility), Arc::new(fleet::FleetJob::new(control.clone())));
     let mut all = JoinSet::new();
     all.spawn(pods.run(stop.clone()));
     all.spawn(fleet.run(stop.clone()));

@@ -4,10 +4,14 @@
 use super::{
     pod::PodJob,
     run::{Halt, Run, failure, halt},
+    set_up_pod,
 };
 use crate::{
     account,
-    hosts::{self, HostTarget, link},
+    hosts::{
+        self, HostTarget,
+        link::{self, LinkError},
+    },
     pods::{
         placement,
         store::{self, PodRow, Release, Seen},
@@ -19,7 +23,10 @@ use pinacle_app::{
 };
 use pinacle_host::protocol::{Command, GitCredential, HostErrorCode, PodConfig, Reply, SandboxState};
 use secrecy::ExposeSecret;
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 const SHORT: Duration = Duration::from_secs(20);
 const BOOT: Duration = Duration::from_secs(60);
@@ -38,12 +45,23 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget
         run.observe(running(run)).await?;
         return Ok(host);
     }
-    let status = if row.booted { PodStatus::Starting } else { PodStatus::Provisioning };
-    run.observe(Seen { status: Some(status), failure: Some(None), waiting_for: Some(None), ..Seen::default() }).await?;
-    let (host, address) = run.step("reserve", row.tier.as_str(), reserve(run, row)).await?;
+    let began = Instant::now();
+    let reserved = reserve(run, row).await;
+    if let Err(halt @ Halt::Later { why: Some(why), .. }) = &reserved
+        && row.waiting_for.as_ref() == Some(why)
+    {
+        // It waits for the same as before: the log has said so.
+        return Err(halt.clone());
+    }
+    if reserved.is_ok() {
+        let status = if row.booted { PodStatus::Starting } else { PodStatus::Provisioning };
+        run.observe(Seen { status: Some(status), failure: Some(None), waiting_for: Some(None), ..Seen::default() }).await?;
+    }
+    let (host, address) = run.step_since(began, "reserve", row.tier.as_str(), async { reserved }).await?;
     let _place = job.place(host.id).await?;
     run.still_wished().await?;
     boot(run, row, &host, address).await?;
+    set_up_pod::machine_is_new(run, row).await?;
     run.observe(running(run)).await?;
     Ok(host)
 }
@@ -55,11 +73,15 @@ fn running(run: &Run<'_>) -> Seen<'static> {
 /// Whether its sandbox runs and is new enough; then nothing has to be done.
 async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>, Halt> {
     let (PodStatus::Running, Some(id)) = (row.status(), row.host_id) else { return Ok(None) };
+    // A restart that was not answered yet: what runs is to be ended, whether it answers or not.
+    if row.boot_after > row.seen_generation {
+        return Ok(None);
+    }
     let host = target(run, HostId(id)).await?;
     match link::call(run.control, &host, Command::Pod { pod: run.pod.0 }, SHORT).await {
         Ok(Reply::Pod(report)) => Ok((report.sandbox == SandboxState::Running && report.generation >= row.boot_after).then_some(host)),
-        Ok(_) => Ok(None),
-        Err(error) if error.host_code() == Some(HostErrorCode::NoSuchPod) => Ok(None),
+        // Not there, or there and hung: the host's own command for a sandbox decides without asking it.
+        Ok(_) | Err(LinkError::Host(_)) => Ok(None),
         Err(error) => Err(halt("sandbox", error)),
     }
 }
@@ -79,9 +101,7 @@ async fn reserve(run: &Run<'_>, row: &PodRow) -> Result<((HostTarget, IpAddr), S
     let (placed, address) = match (row.host_id, row.address, &row.reason) {
         (Some(_), Some(address), Some(reason)) => {
             let host = all.first().ok_or_else(|| no_room(placement::NoRoom::NoHosts))?;
-            if row.reserved_cpu == Some(0) {
-                placement::fits_again(host, tier).map_err(no_room)?;
-            }
+            placement::fits_again(host, tier, row.held()).map_err(no_room)?;
             (reason.0.clone(), address)
         }
         _ => {
@@ -110,8 +130,9 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     if row.booted {
         // A layer that was started once is never made anew: an empty disk would stand in its place.
         match link::call(run.control, host, Command::Pod { pod }, SHORT).await {
-            Err(error) if error.host_code() == Some(HostErrorCode::NoSuchPod) => return Err(halt("layer", error)),
-            _ => {}
+            Err(error) if error.host_code().is_none_or(|code| code == HostErrorCode::NoSuchPod) => return Err(halt("layer", error)),
+            // Another refusal is about what runs in it; the layer is there.
+            Ok(_) | Err(_) => {}
         }
     }
     let IpAddr::V4(address) = address else { return Err(Halt::Final(failure("address", "refused", "Pods have IPv4 addresses.", ""))) };
@@ -173,8 +194,13 @@ pub async fn release(run: &Run<'_>, row: &PodRow) -> Result<Release, Halt> {
     match link::call(run.control, &host, command, SHORT).await {
         Ok(_) if !now.booted => Ok(Release::All),
         Ok(_) => Ok(Release::Machine),
+        // It never started: it may be made on another host. What it has here goes when the hosts are reconciled.
+        Err(error) if !now.booted && error.is_unreachable() => {
+            tracing::warn!(%error, pod = %run.pod, host = host.name, "a host that does not answer keeps what is left of a pod until it is reconciled");
+            Ok(Release::All)
+        }
         Err(error) => {
-            tracing::warn!(%error, pod = %run.pod, host = host.name, "what a failed pod has on its host stays there until it is retried or deleted");
+            tracing::warn!(%error, pod = %run.pod, host = host.name, "what a failed pod has on its host stays there until it is reconciled, retried or deleted");
             Ok(Release::Machine)
         }
     }

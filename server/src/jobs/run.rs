@@ -19,6 +19,7 @@ use pinacle_host::protocol::HostErrorCode;
 use serde_json::json;
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,7 +29,7 @@ const KEEP_EACH: usize = 512 << 10;
 pub const FAILURE_OUTPUT: usize = 8 << 10;
 
 /// Why a run does not go on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Halt {
     /// A newer lease works on this pod: stop at once.
     Lost,
@@ -43,12 +44,13 @@ pub enum Halt {
     Again(Failure),
     /// Trying again will not help.
     Final(Failure),
-    Database(sqlx::Error),
+    /// The database did not take it; what failed is the same for every step.
+    Database(Arc<sqlx::Error>),
 }
 
 impl From<sqlx::Error> for Halt {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        Self::Database(Arc::new(error))
     }
 }
 
@@ -90,6 +92,12 @@ pub fn halt(step: &str, error: LinkError) -> Halt {
             "host_key_changed",
             format!("The host shows another key than the one it joined with ({fingerprint})."),
             "An operator has to find out why, and trust the new key on the hosts page if it is right.",
+        )),
+        LinkError::Timeout(limit) => Halt::Again(failure(
+            step,
+            "timeout",
+            format!("The host had not done it after {} s.", limit.as_secs()),
+            "Retry; if it stays, an operator should look at the host.",
         )),
         error => Halt::Again(failure(
             step,
@@ -162,7 +170,7 @@ impl Run<'_> {
     }
 
     fn event(&self, step: &str, kind: EventKind, text: &str, data: Option<serde_json::Value>) -> NewEvent {
-        NewEvent { generation: self.generation, step: step.to_owned(), kind, stream: None, text: cut(text, MAX_TEXT).to_owned(), data }
+        NewEvent { generation: self.generation, step: step.to_owned(), kind, stream: None, text: storable(cut(text, MAX_TEXT)), data }
     }
 
     /// Begins a step; `what` says what with.
@@ -177,13 +185,24 @@ impl Run<'_> {
             tail_bytes: 0,
             left_out: 0,
             last: String::new(),
-            partial: Vec::new(),
+            partial: Default::default(),
         })
     }
 
     /// A step whose work is one future; its text, when it is done, says what came of it.
     pub async fn step<T>(&self, step: &'static str, what: &str, work: impl Future<Output = Result<(T, String), Halt>>) -> Result<T, Halt> {
-        let begun = self.begin(step, what).await?;
+        self.step_since(Instant::now(), step, what, work).await
+    }
+
+    /// As `step`, for work that began before its step was written.
+    pub async fn step_since<T>(
+        &self,
+        began: Instant,
+        step: &'static str,
+        what: &str,
+        work: impl Future<Output = Result<(T, String), Halt>>,
+    ) -> Result<T, Halt> {
+        let begun = Step { began, ..self.begin(step, what).await? };
         match work.await {
             Ok((value, text)) => {
                 begun.end("ok", &text).await?;
@@ -233,8 +252,8 @@ pub struct Step<'a> {
     tail_bytes: usize,
     left_out: usize,
     last: String,
-    /// Bytes at the end of a piece that are not whole characters yet.
-    partial: Vec<u8>,
+    /// Bytes at the end of a piece that are not whole characters yet, of standard output and of standard error.
+    partial: [Vec<u8>; 2],
 }
 
 impl Step<'_> {
@@ -244,7 +263,7 @@ impl Step<'_> {
 
     /// Takes a piece of output.
     pub async fn output(&mut self, stream: EventStream, bytes: &[u8]) -> Result<(), Halt> {
-        let text = decode(&mut self.partial, bytes);
+        let text = decode(&mut self.partial[usize::from(stream == EventStream::Stderr)], bytes);
         if text.is_empty() {
             return Ok(());
         }
@@ -290,7 +309,12 @@ impl Step<'_> {
     }
 }
 
-/// Whole characters as they come; NUL, which Postgres can't hold, and what is no UTF-8 are replaced.
+/// Without NUL, which Postgres can't hold.
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// Whole characters as they come; NUL and what is no UTF-8 are replaced.
 fn decode(partial: &mut Vec<u8>, bytes: &[u8]) -> String {
     partial.extend_from_slice(bytes);
     let whole = match std::str::from_utf8(partial) {
@@ -299,7 +323,7 @@ fn decode(partial: &mut Vec<u8>, bytes: &[u8]) -> String {
         _ => partial.len(),
     };
     let rest = partial.split_off(whole);
-    let text = String::from_utf8_lossy(partial).replace('\0', "\u{fffd}");
+    let text = storable(&String::from_utf8_lossy(partial));
     *partial = rest;
     text
 }

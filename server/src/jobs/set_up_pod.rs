@@ -1,7 +1,7 @@
 //! Set-up: clone, plan, install, processes, health. It never changes the pod's status: the machine runs, its terminal
 //! is open. Nothing of a repository runs before its plan was approved, but for repositories of the user's own account.
 
-use super::run::{FAILURE_OUTPUT, Halt, Run, failure};
+use super::run::{FAILURE_OUTPUT, Halt, Run, failure, storable};
 use crate::{
     account,
     hosts::HostTarget,
@@ -22,6 +22,8 @@ use pinacle_app::{
 };
 use std::time::Duration;
 
+/// How soon a set-up that found too many others under way looks again.
+const LONG_AGAIN: Duration = Duration::from_secs(2);
 const INSTALL_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// Whether the machine is up and its set-up has not ended for what was wished last.
@@ -36,24 +38,39 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
     let address = address
         .map_err(|e| Halt::Final(failure("clone", "invalid_repository", e.to_string(), "Delete the pod and create it from another address.")))?;
     // Long from here on: others get this job's place.
-    let _long = run.context.enter_long().await;
+    let Some(_long) = run.context.enter_long() else { return Err(Halt::Later { after: LONG_AGAIN, why: None }) };
     let shell = Shell { run, host, folder: format!("/home/dev/{}", address.folder()) };
     let mut setup = Setup { state: row.setup(), ..row.setup_detail.0.clone() };
     let again = row.setup_after > row.setup_generation;
     let work = async {
+        // Approved and installed before: only its processes are left.
+        if !again && ran(&setup) {
+            let Some(plan) = setup.plan.take() else { return Ok(()) };
+            processes::start(&shell, &plan).await?;
+            return done(run, plan).await;
+        }
         if again || matches!(setup.state, SetupState::None | SetupState::Running) {
             return whole(&shell, &row, &address).await;
         }
-        // Done before, and the machine is a new one: its processes are started again.
-        let ran = setup.state == SetupState::Done || setup.step.as_deref().is_some_and(|step| matches!(step, "processes" | "health"));
-        let Some(plan) = setup.plan.take().filter(|_| ran) else { return Ok(()) };
-        processes::start(&shell, &plan).await?;
-        done(run, plan).await
+        Ok(())
     };
     // A newer wish does not wait for an install to end.
     tokio::select! {
         result = work => result,
         halt = run.newer_wish() => Err(halt),
+    }
+}
+
+/// Whether the set-up came as far as its processes.
+fn ran(setup: &Setup) -> bool {
+    setup.plan.is_some() && (setup.state == SetupState::Done || setup.step.as_deref().is_some_and(|step| matches!(step, "processes" | "health")))
+}
+
+/// Written with a machine that was booted anew and before it counts as running: its processes are due again, whoever dies now.
+pub async fn machine_is_new(run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
+    match &row.setup_detail.0 {
+        setup if ran(&Setup { state: row.setup(), ..setup.clone() }) => under_way(run, "processes", setup.plan.as_ref(), None).await,
+        _ => Ok(()),
     }
 }
 
@@ -150,8 +167,8 @@ pub async fn fail(run: &Run<'_>, failure: Failure) -> Result<(), Halt> {
         state: SetupState::Failed,
         step: Some(failure.step),
         code: Some(failure.code),
-        message: Some(failure.message),
-        output: Some(output),
+        message: Some(storable(&failure.message)),
+        output: Some(storable(&output)),
         remedy: Some(failure.remedy),
         plan: known.plan,
         plan_digest: known.plan_digest,

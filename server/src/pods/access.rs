@@ -114,20 +114,15 @@ impl ControlPlane {
         crate::teams::store::role(&self.db, team, caller.user).await.map_err(fault)?.ok_or_else(AppError::not_found)
     }
 
-    async fn personal_team(&self, caller: &Caller) -> AppResult<TeamId> {
-        use pinacle_app::backend::Teams;
-        self.teams(caller).await?.into_iter().find(|t| t.personal).map(|t| t.id).ok_or_else(AppError::internal)
-    }
-
-    /// Where a new pod goes, after the team, the name and the quota were checked within the transaction.
+    /// Where a new pod goes, after the team, the name and the quota were checked within the transaction. All on its one
+    /// connection: who waits for a second one while holding a first can wait for itself.
     async fn admit(&self, caller: &Caller, new: &NewPod, wanted: &Wanted, tx: &mut sqlx::PgConnection) -> AppResult<TeamId> {
         let team = match new.team_id {
-            Some(team) => match self.role(caller, team).await {
-                Ok(_) => team,
-                Err(error) if error.code == ErrorCode::NotFound => return Err(AppError::field("team_id", "You are in no team with this id.")),
-                Err(error) => return Err(error),
+            Some(team) => match crate::teams::store::role(&mut *tx, team, caller.user).await.map_err(fault)? {
+                Some(_) => team,
+                None => return Err(AppError::field("team_id", "You are in no team with this id.")),
             },
-            None => self.personal_team(caller).await?,
+            None => crate::teams::store::personal(&mut *tx, caller.user).await.map_err(fault)?.ok_or_else(AppError::internal)?,
         };
         store::lock_owner(tx, caller.user).await.map_err(fault)?;
         if store::names_of(&mut *tx, caller.user).await.map_err(fault)?.iter().any(|name| name == wanted.name.as_str()) {
@@ -141,9 +136,17 @@ impl ControlPlane {
     /// Writes a wish and answers with the pod as it is then.
     async fn write_wish(&self, caller: &Caller, id: PodId, wish: WishRow<'_>, job: &'static str) -> AppResult<Pod> {
         let mut tx = self.db.begin().await.map_err(fault)?;
-        wishes::write(&mut tx, id, wish, job).await.map_err(fault)?;
+        let written = wishes::write(&mut tx, id, wish, job).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
-        self.pod(caller, id).await
+        if written { self.pod(caller, id).await } else { Err(self.is_going(caller, id).await) }
+    }
+
+    /// Why nothing more is done with a pod.
+    async fn is_going(&self, caller: &Caller, id: PodId) -> AppError {
+        match self.live_row(caller, id).await {
+            Ok(row) => AppError::new(ErrorCode::WrongState, format!("{} is being deleted.", row.name)),
+            Err(error) => error,
+        }
     }
 
     /// The row of a pod that its caller may change, unless it is on its way out.
@@ -243,6 +246,11 @@ impl Pods for ControlPlane {
         let tier =
             patch.tier.as_deref().and_then(|t| errors.take("tier", Tier::parse(t).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge.")));
         errors.check()?;
+        let owner = pinacle_app::ids::UserId(row.owner_id);
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        store::lock_owner(&mut tx, owner).await.map_err(fault)?;
+        // As it is now that nothing else changes what this owner's pods take.
+        let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
         let tier = tier.filter(|t| *t != row.tier());
         if let Some(tier) = tier
             && tier.disk_bytes() < row.tier().disk_bytes()
@@ -250,9 +258,6 @@ impl Pods for ControlPlane {
         {
             return Err(AppError::field("tier", format!("The disk of {} is larger than {}'s: a disk can't shrink.", row.name, tier.as_str())));
         }
-        let owner = pinacle_app::ids::UserId(row.owner_id);
-        let mut tx = self.db.begin().await.map_err(fault)?;
-        store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         if let Some(tier) = tier {
             let used = quota::of(&mut tx, &self.config.quota, owner).await.map_err(fault)?;
             let running = row.desired() == Desired::Running;
@@ -269,6 +274,11 @@ impl Pods for ControlPlane {
         match (update, name) {
             (Err(error), Some(name)) if crate::db::broken_constraint(&error) == Some("pods_name") => return Err(taken(&name)),
             (result, _) => result.map_err(fault)?,
+        }
+        // A first boot that is under way has taken what the old tier takes.
+        if tier.is_some() && !row.booted && row.desired() == Desired::Running {
+            let wish = WishRow { reboot: true, ..WishRow::default() };
+            wishes::write(&mut tx, id, wish, wishes::job_name(Desired::Running, false)).await.map_err(fault)?;
         }
         crate::news::notify(&mut tx, crate::news::Change::Pod(id)).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
@@ -291,17 +301,18 @@ impl Pods for ControlPlane {
         if wish == Wish::Stop {
             return self.write_wish(caller, id, WishRow { desired: Some(Desired::Stopped), ..WishRow::default() }, "stop-pod").await;
         }
+        let owner = pinacle_app::ids::UserId(row.owner_id);
         let mut tx = self.db.begin().await.map_err(fault)?;
+        store::lock_owner(&mut tx, owner).await.map_err(fault)?;
+        let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
         if row.desired() != Desired::Running {
-            let owner = pinacle_app::ids::UserId(row.owner_id);
-            store::lock_owner(&mut tx, owner).await.map_err(fault)?;
             let used = quota::of(&mut tx, &self.config.quota, owner).await.map_err(fault)?;
             quota::check(&used, quota::Addition::start(row.tier()))?;
         }
         let wish = WishRow { desired: Some(Desired::Running), reboot: wish == Wish::Restart, ..WishRow::default() };
-        wishes::write(&mut tx, id, wish, wishes::job_name(Desired::Running, row.booted)).await.map_err(fault)?;
+        let written = wishes::write(&mut tx, id, wish, wishes::job_name(Desired::Running, row.booted)).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
-        self.pod(caller, id).await
+        if written { self.pod(caller, id).await } else { Err(self.is_going(caller, id).await) }
     }
 
     async fn approve_setup(&self, caller: &Caller, id: PodId, plan_digest: &str) -> AppResult<Pod> {

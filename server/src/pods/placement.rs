@@ -64,10 +64,21 @@ fn load_with(host: &PlacementHost, tier: Tier) -> Result<f64, &'static str> {
     Ok(load)
 }
 
-/// Whether a pod that has its layer here may run again: CPU and memory alone.
-pub fn fits_again(host: &PlacementHost, tier: Tier) -> Result<(), NoRoom> {
-    for (name, capacity, wanted) in demands(host, tier).into_iter().take(2) {
-        if capacity.reserved + wanted > capacity.limit {
+/// What a pod holds of its host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub cpu_milli: u64,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+}
+
+/// Whether a pod that has its layer here, and holds so much already, may run again in this tier.
+pub fn fits_again(host: &PlacementHost, tier: Tier, held: Held) -> Result<(), NoRoom> {
+    let held = [held.cpu_milli, held.memory_bytes, held.disk_bytes];
+    for ((name, capacity, wanted), held) in demands(host, tier).into_iter().zip(held) {
+        // What needs nothing more is not refused, also where the limit was lowered since.
+        let more = wanted.saturating_sub(held);
+        if more > 0 && capacity.reserved + more > capacity.limit {
             return Err(NoRoom::Full(format!("{} has no {name} left for {}, and the pod's disk is there", host.name, tier.as_str())));
         }
     }

@@ -19,7 +19,7 @@ use sqlx::{PgConnection, PgExecutor, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::placement::Placement;
+use super::placement::{Held, Placement};
 
 /// A pod with what surrounds it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -46,6 +46,7 @@ pub struct PodRow {
     pub failure: Option<Json<Failure>>,
     pub booted: bool,
     pub waiting_for: Option<String>,
+    pub waiting_since: Option<OffsetDateTime>,
     pub status_at: OffsetDateTime,
     pub wished_at: OffsetDateTime,
     pub last_used_at: Option<OffsetDateTime>,
@@ -57,6 +58,8 @@ pub struct PodRow {
     pub address: Option<IpNet>,
     /// Of the reservation; 0 while stopped.
     pub reserved_cpu: Option<i32>,
+    pub reserved_memory: Option<i64>,
+    pub reserved_disk: Option<i64>,
     pub reason: Option<Json<Placement>>,
     pub reachable: bool,
 }
@@ -66,8 +69,9 @@ macro_rules! pods {
         concat!(
             "SELECT p.id, p.team_id, p.owner_id, u.handle, p.name, p.tier, p.repository, p.branch, p.\"commit\", p.desired, p.generation, p.boot_after,
                     p.status, p.seen_generation, p.setup, p.setup_detail, p.setup_after, p.setup_generation, p.approved_digest, p.failure, p.booted,
-                    p.waiting_for, p.status_at, p.wished_at, p.last_used_at, p.created_at,
-                    r.host_id, h.name AS host, h.address AS host_address, h.state AS host_state, r.address, r.cpu_milli AS reserved_cpu, r.reason,
+                    p.waiting_for, p.waiting_since, p.status_at, p.wished_at, p.last_used_at, p.created_at,
+                    r.host_id, h.name AS host, h.address AS host_address, h.state AS host_state, r.address, r.cpu_milli AS reserved_cpu, r.memory_bytes AS reserved_memory,
+                    r.disk_bytes AS reserved_disk, r.reason,
                     coalesce(h.last_seen_at > now() - interval '30 seconds', true) AS reachable
              FROM pods p JOIN users u ON u.id = p.owner_id LEFT JOIN reservations r ON r.pod_id = p.id LEFT JOIN hosts h ON h.id = r.host_id ",
             $tail
@@ -94,6 +98,12 @@ impl PodRow {
 
     pub fn setup(&self) -> SetupState {
         SetupState::parse(&self.setup).unwrap_or_default()
+    }
+
+    /// What its reservation holds.
+    pub fn held(&self) -> Held {
+        let bytes = |held: Option<i64>| held.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
+        Held { cpu_milli: bytes(self.reserved_cpu.map(i64::from)), memory_bytes: bytes(self.reserved_memory), disk_bytes: bytes(self.reserved_disk) }
     }
 
     pub fn is_behind(&self) -> bool {

@@ -27,6 +27,7 @@ pub async fn enqueue(connection: &mut PgConnection, pod: PodId, job: &'static st
         key: Some(&key(pod)),
         priority,
         delay: Duration::ZERO,
+        anew: priority == ASKED,
         message: json!({ "pod_id": pod }),
         headers: json!({ "job": job }),
     };
@@ -43,8 +44,12 @@ pub fn job_name(desired: Desired, booted: bool) -> &'static str {
     }
 }
 
-pub async fn write(connection: &mut PgConnection, pod: PodId, wish: WishRow<'_>, job: &'static str) -> Result<(), sqlx::Error> {
-    store::wish(connection, pod, wish).await?;
+/// False, and nothing was changed: the pod is deleted, or on its way out and another thing was wished.
+pub async fn write(connection: &mut PgConnection, pod: PodId, wish: WishRow<'_>, job: &'static str) -> Result<bool, sqlx::Error> {
+    if !store::wish(connection, pod, wish).await? {
+        return Ok(false);
+    }
     enqueue(connection, pod, job, ASKED).await?;
-    news::notify(connection, Change::Pod(pod)).await
+    news::notify(connection, Change::Pod(pod)).await?;
+    Ok(true)
 }

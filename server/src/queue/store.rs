@@ -17,6 +17,8 @@ pub struct NewMessage<'a> {
     pub key: Option<&'a str>,
     pub priority: i16,
     pub delay: Duration,
+    /// The tries of a message that waits already begin anew: somebody asked again.
+    pub anew: bool,
     pub message: Value,
     pub headers: Value,
 }
@@ -31,7 +33,8 @@ pub async fn send(connection: &mut PgConnection, new: NewMessage<'_>) -> Result<
         "INSERT INTO queue.message AS m (queue, key, priority, vt, max_reads, message, headers)
          VALUES ($1, $2, $3, now() + $4, $5, $6, $7)
          ON CONFLICT (queue, key) WHERE lease IS NULL
-         DO UPDATE SET vt = least(m.vt, excluded.vt), priority = greatest(m.priority, excluded.priority), headers = excluded.headers",
+         DO UPDATE SET vt = least(m.vt, excluded.vt), priority = greatest(m.priority, excluded.priority), headers = excluded.headers,
+           read_ct = CASE WHEN $8 THEN 0 ELSE m.read_ct END",
     )
     .bind(new.queue)
     .bind(new.key)
@@ -40,6 +43,7 @@ pub async fn send(connection: &mut PgConnection, new: NewMessage<'_>) -> Result<
     .bind(MAX_READS)
     .bind(new.message)
     .bind(new.headers)
+    .bind(new.anew)
     .execute(&mut *connection)
     .await?;
     wake(connection, new.queue).await
@@ -109,7 +113,7 @@ pub async fn archive(db: &Db, msg_id: i64, lease: i64, error: Option<&str>) -> R
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives a message back for another try after `delay`. A twin that waits already takes its place, with the reads so far.
+/// Gives a message back for another try after `delay`. A twin that waits already, with a newer wish, takes its place.
 pub async fn fail(db: &Db, msg_id: i64, lease: i64, delay: Duration) -> Result<bool, sqlx::Error> {
     give_back(db, msg_id, lease, delay, 0).await
 }
@@ -120,6 +124,16 @@ pub async fn release(db: &Db, msg_id: i64, lease: i64, delay: Duration) -> Resul
 }
 
 async fn give_back(db: &Db, msg_id: i64, lease: i64, delay: Duration, unread: i32) -> Result<bool, sqlx::Error> {
+    loop {
+        match give_back_once(db, msg_id, lease, delay, unread).await {
+            // The twin was sent between the two statements: this time it is seen.
+            Err(error) if crate::db::broken_constraint(&error) == Some("message_one_waiting") => {}
+            other => return other,
+        }
+    }
+}
+
+async fn give_back_once(db: &Db, msg_id: i64, lease: i64, delay: Duration, unread: i32) -> Result<bool, sqlx::Error> {
     let mut tx = db.begin().await?;
     let Some((queue, key)): Option<(String, Option<String>)> =
         sqlx::query_as("SELECT queue, key FROM queue.message WHERE msg_id = $1 AND lease = $2 FOR UPDATE")
@@ -130,18 +144,8 @@ async fn give_back(db: &Db, msg_id: i64, lease: i64, delay: Duration, unread: i3
     else {
         return Ok(false);
     };
-    // A twin came with a newer wish: it is not delayed by this one's failure, but the tries are counted on.
-    let twin = sqlx::query(
-        "UPDATE queue.message t SET read_ct = greatest(t.read_ct, m.read_ct - $4)
-         FROM queue.message m WHERE m.msg_id = $1 AND t.queue = $2 AND t.key = $3 AND t.lease IS NULL",
-    )
-    .bind(msg_id)
-    .bind(&queue)
-    .bind(&key)
-    .bind(unread)
-    .execute(&mut *tx)
-    .await?;
-    if twin.rows_affected() > 0 {
+    // A twin came with a newer wish: neither this one's failure nor its tries are the twin's.
+    if waits(&mut tx, &queue, key.as_deref()).await? {
         sqlx::query("DELETE FROM queue.message WHERE msg_id = $1").bind(msg_id).execute(&mut *tx).await?;
     } else {
         sqlx::query("UPDATE queue.message SET lease = NULL, worker = NULL, vt = now() + $2, read_ct = read_ct - $3 WHERE msg_id = $1")
@@ -154,6 +158,15 @@ async fn give_back(db: &Db, msg_id: i64, lease: i64, delay: Duration, unread: i3
     wake(&mut tx, &queue).await?;
     tx.commit().await?;
     Ok(true)
+}
+
+/// Whether a message of this key waits.
+pub async fn waits(connection: &mut PgConnection, queue: &str, key: Option<&str>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM queue.message WHERE queue = $1 AND key = $2 AND lease IS NULL)")
+        .bind(queue)
+        .bind(key)
+        .fetch_one(connection)
+        .await
 }
 
 /// Sends what the clock says is due, once for all workers.

@@ -39,7 +39,7 @@ pub trait Job: Send + Sync + 'static {
     /// May be dropped at any await, run twice, and run beside a newer wish.
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome;
     /// The tries are used up. `error` is the last one's.
-    async fn dead(&self, message: &Message, error: &str);
+    async fn dead(&self, context: &JobContext, message: &Message, error: &str);
 }
 
 /// What a running job has of its worker.
@@ -51,12 +51,13 @@ pub struct JobContext {
 }
 
 impl JobContext {
-    /// From here on the job mostly waits: it makes room for another one. The guard is held while it does.
-    pub async fn enter_long(&self) -> Option<OwnedSemaphorePermit> {
-        let long = Arc::clone(&self.long).acquire_owned().await.ok();
+    /// From here on the job mostly waits: it makes room for another one. The guard is held while it does; None where too
+    /// many wait already.
+    pub fn enter_long(&self) -> Option<OwnedSemaphorePermit> {
+        let long = Arc::clone(&self.long).try_acquire_owned().ok()?;
         let permit = self.permit.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         drop(permit);
-        long
+        Some(long)
     }
 }
 
@@ -156,7 +157,7 @@ impl Worker {
             Ended::With(Outcome::Later(delay)) => store::release(&self.db, id, lease, delay).await,
             Ended::With(Outcome::Failed(error)) if message.read_ct >= message.max_reads => {
                 tracing::warn!(queue = self.queue, key = message.key, error, "a job failed for good");
-                self.job.dead(&message, &error).await;
+                self.job.dead(&context, &message, &error).await;
                 store::archive(&self.db, id, lease, Some(&error)).await
             }
             Ended::With(Outcome::Failed(error)) => {
@@ -181,10 +182,12 @@ impl Worker {
         loop {
             ticks.tick().await;
             let asked = Instant::now();
-            match store::set_vt(&self.db, id, lease, self.visibility).await {
-                Ok(true) => kept = asked,
-                Ok(false) => return,
-                Err(error) => tracing::warn!(%error, "a lease could not be extended"),
+            // A connection that was cut without a word must not hide that the time is up.
+            match timeout(self.visibility / 3, store::set_vt(&self.db, id, lease, self.visibility)).await {
+                Ok(Ok(true)) => kept = asked,
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => tracing::warn!(%error, "a lease could not be extended"),
+                Err(_) => tracing::warn!("a lease could not be extended in time"),
             }
             // Somebody else may hold it by now.
             if kept.elapsed() >= self.visibility {

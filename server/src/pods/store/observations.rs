@@ -58,8 +58,11 @@ pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen:
     let status = seen.status.map(PodStatus::as_str);
     sqlx::query(
         "UPDATE pods SET status = coalesce($2, status), status_at = CASE WHEN $2 IS NOT NULL AND $2 <> status THEN now() ELSE status_at END,
-           seen_generation = greatest(seen_generation, coalesce($3, seen_generation)),
-           failure = CASE WHEN $4 THEN $5 ELSE failure END, waiting_for = CASE WHEN $6 THEN $7 ELSE waiting_for END, booted = booted OR $8
+           -- Of a pod that is gone nothing is left to do, whatever was wished last.
+           seen_generation = CASE WHEN $2 = 'deleted' THEN generation ELSE greatest(seen_generation, coalesce($3, seen_generation)) END,
+           failure = CASE WHEN $4 THEN $5 ELSE failure END, booted = booted OR $8,
+           waiting_for = CASE WHEN $6 THEN $7 ELSE waiting_for END,
+           waiting_since = CASE WHEN NOT $6 THEN waiting_since WHEN $7 IS NOT NULL THEN coalesce(waiting_since, now()) END
          WHERE id = $1",
     )
     .bind(id.0)
@@ -131,7 +134,7 @@ pub async fn look_again(connection: &mut PgConnection, id: PodId) -> Result<(), 
 pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<(PodId, Desired)>, sqlx::Error> {
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
         "SELECT p.id, p.desired FROM pods p
-         WHERE (p.seen_generation < p.generation OR (p.setup = 'running' AND p.status = 'running'))
+         WHERE p.status <> 'deleted' AND (p.seen_generation < p.generation OR (p.setup = 'running' AND p.status = 'running'))
            AND NOT EXISTS (SELECT FROM queue.message m WHERE m.key = 'pod:' || p.id)
          ORDER BY p.status_at LIMIT $1",
     )

@@ -43,14 +43,15 @@ pub struct WishRow<'a> {
     pub approve: Option<&'a str>,
 }
 
-/// One UPDATE a wish. Nothing is changed on a pod that is deleted.
-pub async fn wish(connection: &mut PgConnection, id: PodId, wish: WishRow<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query(
+/// One UPDATE a wish. False, and nothing is changed, on a pod that is deleted; on one that is to be deleted, unless the wish
+/// leaves that as it is.
+pub async fn wish(connection: &mut PgConnection, id: PodId, wish: WishRow<'_>) -> Result<bool, sqlx::Error> {
+    let written = sqlx::query(
         "UPDATE pods SET generation = generation + 1, wished_at = now(), desired = coalesce($2, desired),
            boot_after = CASE WHEN $3 THEN generation + 1 ELSE boot_after END,
            setup_after = CASE WHEN $4 THEN generation + 1 ELSE setup_after END,
            approved_digest = coalesce($5, approved_digest)
-         WHERE id = $1 AND status <> 'deleted'",
+         WHERE id = $1 AND status <> 'deleted' AND (desired <> 'deleted' OR (coalesce($2, desired) = 'deleted' AND NOT $3 AND NOT $4))",
     )
     .bind(id.0)
     .bind(wish.desired.map(Desired::as_str))
@@ -59,7 +60,7 @@ pub async fn wish(connection: &mut PgConnection, id: PodId, wish: WishRow<'_>) -
     .bind(wish.approve)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(written.rows_affected() == 1)
 }
 
 pub async fn update(connection: &mut PgConnection, id: PodId, name: Option<&str>, tier: Option<Tier>) -> Result<(), sqlx::Error> {
