@@ -9,7 +9,7 @@ use super::{
 use crate::{
     control::ControlPlane,
     pods::store::{self, PodRow, Release, Seen},
-    queue::{Job, JobContext, Message, Outcome},
+    queue::{self, Job, JobContext, Message, Outcome},
 };
 use async_trait::async_trait;
 use pinacle_app::{
@@ -32,6 +32,8 @@ const WISHES_A_RUN: usize = 20;
 /// How long a job waits for a place on a host before it lets others go first.
 const PLACE_PATIENCE: Duration = Duration::from_secs(2);
 const PLACE_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a job looks again whose database was away.
+const DATABASE_AGAIN: Duration = Duration::from_secs(2);
 /// A pod that finds no room for this long has failed.
 pub const QUEUED_AT_MOST: Duration = Duration::from_secs(600);
 
@@ -65,7 +67,8 @@ impl PodJob {
         }
     }
 
-    async fn once(&self, context: &JobContext, id: PodId) -> Result<Progress, Halt> {
+    /// `last` is how often the message was read, where that was the last time.
+    async fn once(&self, context: &JobContext, id: PodId, last: Option<i32>) -> Result<Progress, Halt> {
         let claimed = {
             let mut connection = self.control.db.acquire().await?;
             store::claim(&mut connection, id, context.lease).await?
@@ -83,6 +86,17 @@ impl PodJob {
             Err(Halt::Newer) => return Ok(Progress::LookAgain),
             Err(Halt::Later { after, why }) => return self.later(&run, &row, after, why).await,
             Err(Halt::Final(failure)) => fail(&run, &row, failure, 1).await?,
+            Err(Halt::Again(failure)) => match run.still_wished().await {
+                // The tries of an older wish say nothing of a newer one.
+                Err(Halt::Newer) => return Ok(Progress::LookAgain),
+                Err(halt) => return Err(halt),
+                Ok(()) => {
+                    if let Some(tries) = last {
+                        fail(&run, &row, failure.clone(), tries).await?;
+                    }
+                    return Err(Halt::Again(failure));
+                }
+            },
             Err(halt) => return Err(halt),
         }
         Ok(Progress::LookAgain)
@@ -102,7 +116,7 @@ impl PodJob {
     /// Not now: the pod says what it waits for, and fails when it has waited long enough.
     async fn later(&self, run: &Run<'_>, row: &PodRow, after: Duration, why: Option<String>) -> Result<Progress, Halt> {
         if let Some(why) = &why {
-            if OffsetDateTime::now_utc() - row.wished_at > QUEUED_AT_MOST {
+            if row.waiting_since.is_some_and(|since| OffsetDateTime::now_utc() - since > QUEUED_AT_MOST) {
                 let failure = failure(
                     "reserve",
                     "no_capacity",
@@ -112,16 +126,11 @@ impl PodJob {
                 fail(run, row, failure, 1).await?;
                 return Ok(Progress::LookAgain);
             }
-            run.observe(Seen { status: Some(PodStatus::Queued), waiting_for: Some(Some(why)), ..Seen::default() }).await?;
+            if row.status() != PodStatus::Queued || row.waiting_for.as_ref() != Some(why) {
+                run.observe(Seen { status: Some(PodStatus::Queued), failure: Some(None), waiting_for: Some(Some(why)), ..Seen::default() }).await?;
+            }
         }
         Err(Halt::Later { after, why })
-    }
-
-    /// The last try of a run that could not go on.
-    async fn give_up(&self, context: &JobContext, id: PodId, why: Failure, tries: i32) -> Result<(), Halt> {
-        let Some(row) = store::get(&self.control.db, id).await? else { return Ok(()) };
-        let run = Run { control: &self.control, context, pod: id, generation: row.generation };
-        fail(&run, &row, why, tries).await
     }
 }
 
@@ -149,53 +158,60 @@ impl Job for PodJob {
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
         let id = message.message.get("pod_id").and_then(|id| id.as_str()).and_then(|id| id.parse::<PodId>().ok());
         let Some(id) = id else { return Outcome::Failed("the message names no pod".to_owned()) };
+        let last = (message.read_ct >= message.max_reads).then_some(message.read_ct);
         for _ in 0..WISHES_A_RUN {
-            match self.once(context, id).await {
+            match self.once(context, id, last).await {
                 Ok(Progress::Settled) => return Outcome::Done,
-                Ok(Progress::LookAgain) => {}
-                Err(Halt::Newer) => {}
+                Ok(Progress::LookAgain) | Err(Halt::Newer) => {}
                 Err(Halt::Later { after, .. }) => return Outcome::Later(after),
                 Err(Halt::Lost) => return Outcome::Failed("a newer lease works on this pod".to_owned()),
-                Err(Halt::Database(error)) => return Outcome::Failed(error.to_string()),
-                Err(Halt::Again(why) | Halt::Final(why)) => {
-                    let text = format!("{}: {}", why.step, why.message);
-                    if message.read_ct >= message.max_reads
-                        && let Err(error) = self.give_up(context, id, why, message.read_ct).await
-                    {
-                        tracing::warn!(?error, %id, "a pod's failure could not be written");
-                    }
-                    return Outcome::Failed(text);
+                // Not a try of this pod's: it goes on when the database is back.
+                Err(Halt::Database(error)) if crate::db::is_away(&error) => return Outcome::Later(DATABASE_AGAIN),
+                Err(Halt::Database(error)) => {
+                    tracing::error!(%error, %id, "what a job saw could not be written");
+                    return Outcome::Failed("what it saw could not be written".to_owned());
                 }
+                Err(Halt::Again(why) | Halt::Final(why)) => return Outcome::Failed(format!("{}: {}", why.step, why.message)),
             }
         }
         Outcome::Later(PLACE_AGAIN)
     }
 
     /// Where the tries ended without a failure that was written, as when the worker died each time.
-    async fn dead(&self, message: &Message, error: &str) {
+    async fn dead(&self, context: &JobContext, message: &Message, error: &str) {
         let Some(id) = message.message.get("pod_id").and_then(|id| id.as_str()).and_then(|id| id.parse::<PodId>().ok()) else { return };
-        let written = async {
-            let Some(row) = store::get(&self.control.db, id).await? else { return Ok(()) };
-            if !row.is_behind() || row.status() == PodStatus::Failed && row.seen_generation >= row.generation {
-                return Ok(());
-            }
-            let mut why =
-                failure("job", "job_failed", format!("The work on this pod was given up: {error}."), "Retry. If it fails again, tell an operator.");
-            why.tried = format!("{} tries", message.read_ct);
-            let mut tx = self.control.db.begin().await?;
+        if let Err(halt) = self.give_up(context, id, message, error).await {
+            tracing::error!(?halt, %id, "a pod's failure could not be written; the sweep takes it up");
+        }
+    }
+}
+
+impl PodJob {
+    async fn give_up(&self, context: &JobContext, id: PodId, message: &Message, error: &str) -> Result<(), Halt> {
+        let mut connection = self.control.db.acquire().await?;
+        // A newer wish has a message of its own, and all of its tries.
+        if queue::waits(&mut connection, &message.queue, message.key.as_deref()).await? {
+            return Ok(());
+        }
+        drop(connection);
+        let Some(row) = store::get(&self.control.db, id).await? else { return Ok(()) };
+        let run = Run { control: &self.control, context, pod: id, generation: row.generation };
+        let mut why = failure("job", "job_failed", format!("The work on this pod was given up: {error}."), "Retry. If it fails again, tell an operator.");
+        why.tried = format!("{} tries", message.read_ct);
+        if row.is_behind() && row.status() != PodStatus::Deleted {
             let seen = Seen {
                 status: Some(PodStatus::Failed),
                 generation: Some(row.generation),
                 failure: Some(Some(&why)),
+                waiting_for: Some(None),
                 release: Release::Machine,
                 ..Seen::default()
             };
-            store::observe(&mut tx, id, message.lease, seen).await?;
-            crate::news::notify(&mut tx, crate::news::Change::Pod(id)).await?;
-            tx.commit().await
-        };
-        if let Err(error) = written.await {
-            tracing::error!(%error, %id, "a pod's failure could not be written; the sweep takes it up");
+            run.observe(seen).await
+        } else if set_up_pod::is_due(&row) {
+            set_up_pod::fail(&run, why).await
+        } else {
+            Ok(())
         }
     }
 }
