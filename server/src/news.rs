@@ -8,13 +8,16 @@ use pinacle_app::ids::{PodId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 const CHANNEL: &str = "news";
 /// Changes kept for a watcher that is slow; one that falls behind by more gets `Missed`.
 const BACKLOG: usize = 1024;
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+/// After so long without news the connection has to show that it is there: one that was cut without a word never fails by itself.
+const QUIET: Duration = Duration::from_secs(20);
+const ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Payload of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +78,11 @@ impl News {
         self.tell(Change::Missed);
         // None: the connection was lost and is made again by the next call.
         loop {
-            match listener.try_recv().await? {
+            let Ok(heard) = timeout(QUIET, listener.try_recv()).await else {
+                timeout(ALIVE_DEADLINE, listener.listen(CHANNEL)).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                continue;
+            };
+            match heard? {
                 None => self.tell(Change::Missed),
                 Some(notification) => match serde_json::from_str(notification.payload()) {
                     Ok(change) => self.tell(change),

@@ -1,7 +1,7 @@
 //! Who may do what with hosts: operators everything; to everybody else there are none.
 
 use super::{join, store};
-use crate::{account::may_change, control::ControlPlane, db::fault, news};
+use crate::{account::may_change, control::ControlPlane, db::fault, news, pods};
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
@@ -94,8 +94,12 @@ impl Hosts for ControlPlane {
         if !store::set_state(&mut tx, id, to, from).await.map_err(fault)? {
             return Err(AppError::new(ErrorCode::WrongState, format!("{} can't do that as it is now.", before.name)));
         }
-        // Its pods read differently now: the ones of a lost host can be deleted.
-        for pod in crate::pods::store::ids_on_host(&mut tx, id).await.map_err(fault)? {
+        // Its pods read differently now: those of a lost host say so, or are gone where that was wished.
+        for pod in pods::store::ids_on_host(&mut tx, id).await.map_err(fault)? {
+            if to == HostState::Lost {
+                pods::store::look_again(&mut tx, pod).await.map_err(fault)?;
+                pods::wishes::enqueue(&mut tx, pod, "host-lost", pods::wishes::SWEPT).await.map_err(fault)?;
+            }
             news::notify(&mut tx, news::Change::Pod(pod)).await.map_err(fault)?;
         }
         tx.commit().await.map_err(fault)?;

@@ -21,6 +21,8 @@ use time::OffsetDateTime;
 const DEADLINE: Duration = Duration::from_secs(6);
 /// Hosts that are asked at the same time.
 const AT_ONCE: usize = 32;
+/// A pod that failed because its host did not answer is tried again no sooner, though the host answers this check.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Watchers are told for this long after a host has fallen silent: longer than the time between two checks.
 const TELL_SILENCE: Duration = Duration::from_secs(15);
 
@@ -63,7 +65,8 @@ async fn heard(control: &ControlPlane, host: &HostTarget, inventory: &Inventory)
         tell(&mut tx, host.id).await?;
     }
     tx.commit().await?;
-    for pod in pods::store::failed_by_silence(&control.db, host.id).await? {
+    let ago = if was_silent { Duration::ZERO } else { AGAIN_AFTER };
+    for pod in pods::store::failed_by_silence(&control.db, host.id, ago).await? {
         let mut tx = control.db.begin().await?;
         pods::store::look_again(&mut tx, pod).await?;
         wishes::enqueue(&mut tx, pod, wishes::job_name(Desired::Running, true), wishes::SWEPT).await?;

@@ -3,7 +3,7 @@
 
 use super::{
     cleanup_pod, provision_pod,
-    run::{Halt, Run, failure},
+    run::{Halt, Run, UNREACHABLE, failure},
     set_up_pod, stop_pod,
 };
 use crate::{
@@ -91,8 +91,10 @@ impl PodJob {
                 Err(Halt::Newer) => return Ok(Progress::LookAgain),
                 Err(halt) => return Err(halt),
                 Ok(()) => {
-                    if let Some(tries) = last {
-                        fail(&run, &row, failure.clone(), tries).await?;
+                    match last {
+                        Some(tries) => fail(&run, &row, failure.clone(), tries).await?,
+                        None if failure.code == UNREACHABLE => provision_pod::elsewhere(&run).await?,
+                        None => {}
                     }
                     return Err(Halt::Again(failure));
                 }

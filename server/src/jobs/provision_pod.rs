@@ -13,7 +13,7 @@ use crate::{
         link::{self, LinkError},
     },
     pods::{
-        placement,
+        event_store, placement,
         store::{self, PodRow, Release, Seen},
     },
 };
@@ -23,6 +23,7 @@ use pinacle_app::{
 };
 use pinacle_host::protocol::{Command, GitCredential, HostErrorCode, PodConfig, Reply, SandboxState};
 use secrecy::ExposeSecret;
+use serde_json::json;
 use std::{
     net::IpAddr,
     time::{Duration, Instant},
@@ -32,6 +33,8 @@ const SHORT: Duration = Duration::from_secs(20);
 const BOOT: Duration = Duration::from_secs(60);
 /// How soon a pod that found no room looks again.
 const ROOM_AGAIN: Duration = Duration::from_secs(3);
+/// A machine that ended by itself so often within an hour is not started again without being asked for.
+const MOST_ENDS_AN_HOUR: i64 = 5;
 /// User name that GitHub takes beside a token.
 const TOKEN_USER: &str = "x-access-token";
 
@@ -79,11 +82,32 @@ async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>,
     }
     let host = target(run, HostId(id)).await?;
     match link::call(run.control, &host, Command::Pod { pod: run.pod.0 }, SHORT).await {
-        Ok(Reply::Pod(report)) => Ok((report.sandbox == SandboxState::Running && report.generation >= row.boot_after).then_some(host)),
+        Ok(Reply::Pod(report)) => {
+            if let Some(why) = report.ended.as_deref().filter(|_| report.sandbox == SandboxState::Stopped) {
+                ended_by_itself(run, why).await?;
+            }
+            Ok((report.sandbox == SandboxState::Running && report.generation >= row.boot_after).then_some(host))
+        }
         // Not there, or there and hung: the host's own command for a sandbox decides without asking it.
         Ok(_) | Err(LinkError::Host(_)) => Ok(None),
         Err(error) => Err(halt("sandbox", error)),
     }
+}
+
+/// Says in the log why a machine ended by itself, and halts one that does so again and again.
+async fn ended_by_itself(run: &Run<'_>, why: &str) -> Result<(), Halt> {
+    let words = match why {
+        "out_of_memory" => "its memory was full",
+        "crashed" => "its sandbox broke down",
+        other => other,
+    };
+    run.note("sandbox", &format!("The machine ended by itself: {words}.\n"), json!({ "ended": why })).await?;
+    if event_store::ended_by_itself(&run.control.db, run.pod).await? < MOST_ENDS_AN_HOUR {
+        return Ok(());
+    }
+    let message = format!("The machine ended by itself {MOST_ENDS_AN_HOUR} times within an hour, the last time because {words}.");
+    Err(Halt::Final(failure("sandbox", "crash_loop", message, "Choose a larger tier, or stop what takes the memory; then retry.")))
+
 }
 
 async fn target(run: &Run<'_>, id: HostId) -> Result<HostTarget, Halt> {
@@ -183,12 +207,20 @@ async fn config(run: &Run<'_>, row: &PodRow) -> PodConfig {
     config
 }
 
+/// A pod that never started lets go of a host that does not answer: the next try may find another. What it has there goes
+/// when the hosts are reconciled.
+pub async fn elsewhere(run: &Run<'_>) -> Result<(), Halt> {
+    match store::get(&run.control.db, run.pod).await? {
+        Some(now) if !now.booted && now.desired() == Desired::Running => run.observe(Seen { release: Release::All, ..Seen::default() }).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// After a failure: CPU and memory are free again; the address and the disk only where no layer was ever started.
 pub async fn release(run: &Run<'_>, row: &PodRow) -> Result<Release, Halt> {
     // As it is now: the run may have reserved and booted.
     let Some(now) = store::get(&run.control.db, run.pod).await? else { return Ok(Release::Nothing) };
-    let Some(host) = now.host_id.filter(|_| row.desired() != Desired::Deleted) else { return Ok(Release::Machine) };
-    let host = target(run, HostId(host)).await?;
+    let Some(host) = run.host_unless_lost(&now).await?.filter(|_| row.desired() != Desired::Deleted) else { return Ok(Release::Machine) };
     let (pod, fence) = (run.pod.0, run.lease());
     let command = if now.booted { Command::Stop { pod, fence } } else { Command::Delete { pod, fence } };
     match link::call(run.control, &host, command, SHORT).await {

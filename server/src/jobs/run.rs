@@ -28,6 +28,9 @@ const KEEP_EACH: usize = 512 << 10;
 /// Of its last output, this much goes into a failure, in bytes.
 pub const FAILURE_OUTPUT: usize = 8 << 10;
 
+/// Code of a failure that is the host's silence, and goes with it.
+pub const UNREACHABLE: &str = "host_unreachable";
+
 /// Why a run does not go on.
 #[derive(Clone, Debug)]
 pub enum Halt {
@@ -101,7 +104,7 @@ pub fn halt(step: &str, error: LinkError) -> Halt {
         )),
         error => Halt::Again(failure(
             step,
-            "host_unreachable",
+            UNREACHABLE,
             format!("The host does not answer: {error}."),
             "The pod goes on by itself when its host is back.",
         )),
@@ -171,6 +174,12 @@ impl Run<'_> {
 
     fn event(&self, step: &str, kind: EventKind, text: &str, data: Option<serde_json::Value>) -> NewEvent {
         NewEvent { generation: self.generation, step: step.to_owned(), kind, stream: None, text: storable(cut(text, MAX_TEXT)), data }
+    }
+
+    /// A line of the log that belongs to a step but to no run of it.
+    pub async fn note(&self, step: &'static str, text: &str, data: serde_json::Value) -> Result<(), Halt> {
+        let event = self.event(step, EventKind::Output, text, Some(data));
+        self.log(vec![NewEvent { stream: Some(EventStream::Stderr), ..event }]).await
     }
 
     /// Begins a step; `what` says what with.

@@ -124,6 +124,14 @@ pub async fn usual(db: impl PgExecutor<'_>, pod: PodId) -> Result<Vec<UsualTime>
         .collect())
 }
 
+/// How often the pod's machine ended by itself within the last hour.
+pub async fn ended_by_itself(db: impl PgExecutor<'_>, pod: PodId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM pod_event WHERE pod_id = $1 AND data ? 'ended' AND at > now() - interval '1 hour'")
+        .bind(pod.0)
+        .fetch_one(db)
+        .await
+}
+
 /// The log of pods that were deleted longer ago than `keep_days` goes; those that live keep theirs.
 pub async fn forget(db: impl PgExecutor<'_>, keep_days: i32) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(

@@ -6,6 +6,7 @@ use pinacle_app::{
     pods::{Desired, Failure, PodStatus, Setup},
 };
 use sqlx::{PgConnection, PgExecutor, types::Json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Takes the pod for this lease. None: a newer lease has it, or there is no such pod.
@@ -144,19 +145,21 @@ pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Resu
     Ok(rows.into_iter().filter_map(|(id, desired)| Some((PodId(id), Desired::parse(&desired)?))).collect())
 }
 
-/// Pods on this host that failed only because it did not answer.
-pub async fn failed_by_silence(db: impl PgExecutor<'_>, host: HostId) -> Result<Vec<PodId>, sqlx::Error> {
+/// Pods on this host that failed, at least so long ago, only because it did not answer or was not trusted.
+pub async fn failed_by_silence(db: impl PgExecutor<'_>, host: HostId, ago: Duration) -> Result<Vec<PodId>, sqlx::Error> {
     let rows: Vec<(Uuid,)> = sqlx::query_as(
         "SELECT p.id FROM pods p JOIN reservations r ON r.pod_id = p.id
-         WHERE r.host_id = $1 AND p.status = 'failed' AND p.failure->>'code' = 'host_unreachable' AND p.seen_generation >= p.generation",
+         WHERE r.host_id = $1 AND p.status = 'failed' AND p.failure->>'code' IN ('host_unreachable', 'host_key_changed')
+           AND p.seen_generation >= p.generation AND p.status_at < now() - make_interval(secs => $2)",
     )
     .bind(host.0)
+    .bind(ago.as_secs_f64())
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|(id,)| PodId(id)).collect())
 }
 
-/// What Postgres has on a host, for reconciling: id, status, desired, whether it is behind, whether it was ever booted.
+/// What Postgres has on a host, for reconciling.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct OnHost {
     pub id: Uuid,
