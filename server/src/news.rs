@@ -4,7 +4,7 @@
 //! [`Change::Missed`] means "read again what you show".
 
 use crate::db::Db;
-use pinacle_app::ids::{PodId, SessionId, UserId};
+use pinacle_app::ids::{PodId, SessionId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub enum Change {
     SessionEnded(SessionId),
     /// All of this user's signed-in browsers were ended.
     SessionsEnded(UserId),
+    /// This API token was revoked.
+    TokenEnded(TokenId),
     /// Some changes may have been lost: read everything again.
     Missed,
 }

@@ -50,8 +50,12 @@ impl Account for ControlPlane {
 
     async fn revoke_token(&self, caller: &Caller, id: TokenId) -> AppResult<()> {
         may_change(caller)?;
-        let revoked = store::revoke_token(&self.db, caller.user, id).await.map_err(db::fault)?;
-        if revoked { Ok(()) } else { Err(AppError::not_found()) }
+        let mut transaction = self.db.begin().await.map_err(db::fault)?;
+        if !store::revoke_token(&mut transaction, caller.user, id).await.map_err(db::fault)? {
+            return Err(AppError::not_found());
+        }
+        news::notify(&mut transaction, Change::TokenEnded(id)).await.map_err(db::fault)?;
+        transaction.commit().await.map_err(db::fault)
     }
 
     async fn sessions(&self, caller: &Caller) -> AppResult<Vec<BrowserSession>> {

@@ -194,11 +194,11 @@ pub async fn tokens(db: &Db, user: UserId, before: Option<TokenId>, limit: i64) 
 }
 
 /// False when the user has no such token that is good.
-pub async fn revoke_token(db: &Db, user: UserId, id: TokenId) -> Result<bool, sqlx::Error> {
+pub async fn revoke_token(connection: &mut PgConnection, user: UserId, id: TokenId) -> Result<bool, sqlx::Error> {
     let done = sqlx::query("UPDATE api_tokens SET revoked_at = now() WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now()")
         .bind(id.0)
         .bind(user.0)
-        .execute(db)
+        .execute(connection)
         .await?;
     Ok(done.rows_affected() == 1)
 }

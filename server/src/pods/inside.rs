@@ -72,7 +72,7 @@ pub async fn exec(control: &ControlPlane, host: &HostTarget, pod: PodId, request
     check(&request)?;
     let timeout_seconds = request.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT);
     let spec = ExecSpec { argv: request.argv, env: request.env, cwd: None, timeout_seconds, kill_group_on_exit: false };
-    let (mut reader, mut writer) = link::stream(control, host, Class::Interactive, Command::Exec { pod: pod.0, exec: spec }).await.map_err(answer)?;
+    let (mut reader, mut writer) = link::stream(control, host, Class::Bulk, Command::Exec { pod: pod.0, exec: spec }).await.map_err(answer)?;
     let input = Bytes::from(request.stdin.unwrap_or_default().into_bytes());
     let feed = async {
         // A command that does not read its input has ended its own way; its answer says how.

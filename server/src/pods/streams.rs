@@ -21,7 +21,7 @@ use pinacle_app::{
 use pinacle_host::protocol::{Command, PodReport, ProcessState, StreamOutput};
 use std::time::Duration;
 use tokio::{
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     time::{sleep, timeout},
 };
 
@@ -90,7 +90,7 @@ async fn follow_pod(control: &ControlPlane, caller: &Caller, id: PodId, mut afte
                 Some(Change::Missed) => (pod_changed, log_grew) = (true, true),
                 Some(Change::Pod(changed)) => pod_changed = changed == id,
                 Some(Change::Events(changed)) => log_grew = changed == id,
-                Some(Change::SessionEnded(_) | Change::SessionsEnded(_)) => {}
+                Some(Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_)) => {}
             }
         }
     }
@@ -103,7 +103,9 @@ async fn follow_live(control: &ControlPlane, caller: &Caller, id: PodId, to: &mp
         match open_watch(control, caller, id).await {
             Ok(Some((mut reader, _writer))) => {
                 while let Ok(Received::Message(StreamOutput::Report(report))) = reader.next().await {
-                    if to.send(PodNews::Live { live: Box::new(live_of(*report)) }).await.is_err() {
+                    // Never waited for: that would hold up the connection to the host, and with it everybody's terminals
+                    // there. A newer report follows.
+                    if let Err(TrySendError::Closed(_)) = to.try_send(PodNews::Live { live: Box::new(live_of(*report)) }) {
                         return;
                     }
                 }
@@ -198,7 +200,7 @@ async fn follow_pods(control: &ControlPlane, caller: &Caller, to: &mpsc::Sender<
                 store::list_for(&control.db, caller.user, &PodQuery::default(), &[], None, LIST).await?.into_iter().map(Pod::from).collect()
             }
             Change::Pod(id) => store::get_for(&control.db, id, caller.user).await?.map(Pod::from).into_iter().collect(),
-            Change::Events(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) => Vec::new(),
+            Change::Events(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_) => Vec::new(),
         };
         for pod in changed {
             if to.send(pod).await.is_err() {

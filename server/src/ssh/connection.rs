@@ -6,7 +6,10 @@ use russh::{
     keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyBase64, PublicKeyOrCertificate},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -23,6 +26,9 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 const KEEPALIVES_MISSED: usize = 3;
 /// A connection that nobody has asked for a channel in this long is closed once its channels are.
 const IDLE: Duration = Duration::from_secs(300);
+/// Messages of one channel that wait to be read. One more holds up the whole connection, so what a channel may have on its way
+/// (`frame::WINDOW` over `frame::LEAST`) has to fit.
+const CHANNEL_BUFFER: usize = 8192;
 /// Requests for channels that wait for one connection.
 const WAITING: usize = 256;
 
@@ -79,20 +85,29 @@ impl Connection {
 /// Ends when nobody asks any more; channels that are open keep the connection until they are closed.
 async fn serve(target: Target, key: Arc<PrivateKey>, mut inbox: mpsc::Receiver<Answer>) {
     let mut handle: Option<Arc<client::Handle<Pinned>>> = None;
+    // Set where a channel was not answered in time: the others may go on, new ones get a new connection.
+    let mut stuck = Arc::new(AtomicBool::new(false));
     while let Ok(Some(answer)) = timeout(IDLE, inbox.recv()).await {
         if answer.is_closed() {
             continue;
         }
-        let connected = match handle.take().filter(|h| !h.is_closed()) {
+        let connected = match handle.take().filter(|h| !h.is_closed() && !stuck.load(Ordering::Relaxed)) {
             Some(handle) => Ok(handle),
-            None => connect(&target, &key).await.map(Arc::new),
+            None => {
+                stuck = Arc::default();
+                connect(&target, &key).await.map(Arc::new)
+            }
         };
         match connected {
             Ok(connected) => {
                 handle = Some(Arc::clone(&connected));
+                let stuck = Arc::clone(&stuck);
                 // Several may be on their way at once; each has a deadline.
                 tokio::spawn(async move {
-                    let opened = timeout(CHANNEL_DEADLINE, channel(&connected)).await.unwrap_or(Err(SshError::Timeout(CHANNEL_DEADLINE)));
+                    let opened = timeout(CHANNEL_DEADLINE, channel(&connected)).await.unwrap_or_else(|_| {
+                        stuck.store(true, Ordering::Relaxed);
+                        Err(SshError::Timeout(CHANNEL_DEADLINE))
+                    });
                     // Whoever asked may have gone: the channel closes as it is dropped.
                     drop(answer.send(opened));
                 });
@@ -116,7 +131,13 @@ async fn channel(handle: &client::Handle<Pinned>) -> Result<Stream, SshError> {
 }
 
 async fn connect(target: &Target, key: &Arc<PrivateKey>) -> Result<client::Handle<Pinned>, SshError> {
-    let config = client::Config { keepalive_interval: Some(KEEPALIVE), keepalive_max: KEEPALIVES_MISSED, nodelay: true, ..client::Config::default() };
+    let config = client::Config {
+        keepalive_interval: Some(KEEPALIVE),
+        keepalive_max: KEEPALIVES_MISSED,
+        nodelay: true,
+        channel_buffer_size: CHANNEL_BUFFER,
+        ..client::Config::default()
+    };
     let refused = Arc::new(Mutex::new(None));
     let pinned = Pinned { trusted: target.trusted.clone(), refused: Arc::clone(&refused) };
     let attempt = async {

@@ -29,7 +29,7 @@ pub enum Class {
     Control,
     /// Terminals and what a person waits for.
     Interactive,
-    /// Files and previews.
+    /// Files, previews, commands and set-ups: what may send much.
     Bulk,
 }
 

@@ -1,6 +1,6 @@
 //! One file of a pod, down and up, streamed: never a whole file in memory.
 
-use super::{AppState, problem::Answer};
+use super::{AppState, guard, problem::Answer};
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -29,7 +29,7 @@ pub async fn download(state: AppState, caller: Caller, id: PodId, path: Option<S
     if content.bytes > MOST_FILE {
         return Err(too_large().into());
     }
-    let stream = content.stream.map(move |chunk| {
+    let stream = content.stream.take_until(guard::ended(state, caller)).map(move |chunk| {
         let _held = &slot;
         chunk
     });
@@ -59,7 +59,8 @@ pub async fn upload(state: AppState, caller: Caller, id: PodId, path: Option<Str
             AppError::new(ErrorCode::BadRequest, "The upload ended, or paused for too long, before the file was complete.")
         })
     });
-    state.backend.write_file(&caller, id, &path, FileContent { bytes, stream: chunks.boxed() }).await?;
+    let content = FileContent { bytes, stream: chunks.boxed() };
+    guard::while_held(&state, &caller, state.backend.write_file(&caller, id, &path, content)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

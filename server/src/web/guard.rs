@@ -2,10 +2,13 @@
 
 use super::AppState;
 use crate::{account, news::Change};
-use pinacle_app::backend::{Caller, Door};
+use pinacle_app::{
+    AppError, AppResult, ErrorCode,
+    backend::{Caller, Door},
+};
 use std::time::Duration;
 
-/// How often a credential is looked at again without news: tokens are revoked and expire without any.
+/// How often a credential is looked at again without news: it may expire, or its team be left.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Resolves with the reason, for a person, when what the caller has open must close.
@@ -19,6 +22,14 @@ pub async fn ended(state: AppState, caller: Caller) -> &'static str {
     }
 }
 
+/// Does what takes long for as long as the right to it holds.
+pub async fn while_held<T>(state: &AppState, caller: &Caller, work: impl Future<Output = AppResult<T>>) -> AppResult<T> {
+    tokio::select! {
+        done = work => done,
+        why = ended(state.clone(), caller.clone()) => Err(AppError::new(ErrorCode::Unavailable, why)),
+    }
+}
+
 async fn credential_ended(state: &AppState, caller: &Caller) {
     // Listening comes first, so that nothing is lost between the look and the news.
     let mut news = state.control.news.subscribe();
@@ -29,6 +40,7 @@ async fn credential_ended(state: &AppState, caller: &Caller) {
             change = news.next() => match change {
                 None => return,
                 Some(Change::SessionEnded(session)) => caller.door == Door::Session(session),
+                Some(Change::TokenEnded(token)) => caller.door == Door::Token(token),
                 Some(Change::SessionsEnded(user)) => caller.user == user && matches!(caller.door, Door::Session(_)),
                 Some(Change::Missed) => true,
                 Some(Change::Pod(_) | Change::Events(_)) => false,

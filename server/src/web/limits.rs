@@ -91,7 +91,7 @@ impl<K: Eq + Hash + Copy> Slots<K> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(key).or_default();
         if *count >= self.most {
-            let message = format!("{} streams are open already. Close some tabs first.", self.most);
+            let message = format!("{} streams, transfers and commands are under way already. End some of them first.", self.most);
             return Err(AppError { retry_after: Some(5), ..AppError::new(ErrorCode::RateLimited, message) });
         }
         *count += 1;

@@ -67,7 +67,7 @@ impl Shell<'_> {
         let broken = |error| halt(step, error);
         let work = async {
             let command = self.command(argv, &[], None, QUIET_DEADLINE);
-            let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Control, command).await?;
+            let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Bulk, command).await?;
             writer.message(&StreamInput::Eof).await?;
             let mut stdout = Vec::new();
             loop {
@@ -87,7 +87,7 @@ impl Shell<'_> {
         let name = step.name();
         let broken = |error| halt(name, error);
         let command = self.command(argv, env, cwd, limit);
-        let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Control, command).await.map_err(broken)?;
+        let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Bulk, command).await.map_err(broken)?;
         writer.message(&StreamInput::Eof).await.map_err(broken)?;
         let deadline = Instant::now() + limit + GRACE;
         let mut waiting: Option<(EventStream, Vec<u8>, Instant)> = None;

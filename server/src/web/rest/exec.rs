@@ -1,8 +1,7 @@
 //! `/pods/{id}/exec`, `/pods/{id}/files`, `/pods/{id}/processes`: what is done inside a pod.
 
 use super::extract::{JsonBody, Params, PathId, PathPair};
-use crate::web::guard;
-use crate::web::{AppState, files, live::FileQuery, problem::Answer, session::Asker};
+use crate::web::{AppState, files, guard, live::FileQuery, problem::Answer, session::Asker};
 use axum::{
     Json,
     body::Body,
@@ -40,7 +39,8 @@ async fn exec(
     PathId(id): PathId<PodId>,
     JsonBody(request): JsonBody<ExecRequest>,
 ) -> Answer<Json<ExecResult>> {
-    Ok(Json(state.backend.exec(&caller, id, request).await?))
+    let _held = state.streams.take(caller.user)?;
+    Ok(Json(guard::while_held(&state, &caller, state.backend.exec(&caller, id, request)).await?))
 }
 
 /// Fetch a file
