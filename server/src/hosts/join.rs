@@ -1,17 +1,20 @@
 //! A host joins: an operator adds it, takes the one-time token to the machine, and the machine reports itself.
 
 use super::store;
-use crate::{control::ControlPlane, db::fault};
+use crate::{control::ControlPlane, db::fault, queue};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use pinacle_app::{AppError, AppResult, ErrorCode};
 use pinacle_host::protocol::{Installation, JoinReply, JoinRequest, PROTOCOL};
 use rand::RngCore;
 use russh::keys::{HashAlg, PublicKey, PublicKeyBase64};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// How long a join token is good.
 pub(super) const TOKEN_VALID: Duration = Duration::from_secs(3600);
+/// What a host takes to write down the answer to its joining.
+const CHECK_AFTER: Duration = Duration::from_millis(500);
 const MAX_HOST_KEYS: usize = 8;
 
 /// A new token and the hash that is stored of it.
@@ -28,7 +31,7 @@ pub(super) fn fingerprint(key: &[u8]) -> Option<String> {
     PublicKey::from_bytes(key).ok().map(|key| key.fingerprint(HashAlg::Sha256).to_string())
 }
 
-/// What `pinacle-host join` asks for: the token is used up, the reported keys are pinned.
+/// What `pinacle-host join` asks for: the reported keys are pinned. May be repeated with the same token until the host was heard.
 pub async fn join(control: &ControlPlane, token: &str, request: JoinRequest) -> AppResult<JoinReply> {
     if request.protocol != PROTOCOL {
         let message = format!("pinacle-host speaks protocol {}, this server {PROTOCOL}. Install the version that fits.", request.protocol);
@@ -41,6 +44,7 @@ pub async fn join(control: &ControlPlane, token: &str, request: JoinRequest) -> 
         return Err(AppError::new(ErrorCode::Unauthenticated, "This join token is not good any more. Add the host again to get a new one."));
     };
     store::joined(&mut tx, host_id, &request.inventory, &keys).await.map_err(fault)?;
+    check_soon(&mut tx).await.map_err(fault)?;
     let installation = crate::pods::store::installation(&mut tx).await.map_err(fault)?;
     tx.commit().await.map_err(fault)?;
     tracing::info!(%host_id, "a host joined");
@@ -54,6 +58,20 @@ pub async fn join(control: &ControlPlane, token: &str, request: JoinRequest) -> 
         pod_cidr: pod_cidr.to_string(),
         control_key,
     })
+}
+
+/// The clock would look at it some seconds later.
+async fn check_soon(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
+    let message = queue::NewMessage {
+        queue: super::FLEET_QUEUE,
+        key: Some(super::CHECK_JOB),
+        priority: 0,
+        delay: CHECK_AFTER,
+        anew: false,
+        message: json!({}),
+        headers: json!({ "job": super::CHECK_JOB }),
+    };
+    queue::send(connection, message).await
 }
 
 fn parse_key(line: &str) -> AppResult<(String, Vec<u8>)> {

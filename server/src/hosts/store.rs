@@ -221,17 +221,17 @@ pub async fn add(connection: &mut PgConnection, new: &NewHost, port: u16, token_
     Ok(id.map(|(id,)| HostId(id)))
 }
 
-/// The host whose token this is, while it is good.
+/// The host whose token this is, while it is good: until the host was heard, for the answer to a join may be lost.
 pub async fn by_join_token(connection: &mut PgConnection, token_hash: &[u8]) -> Result<Option<(HostId, IpNet)>, sqlx::Error> {
     let row: Option<(Uuid, IpNet)> =
-        sqlx::query_as("SELECT id, pod_cidr FROM hosts WHERE join_token_hash = $1 AND join_expires_at > now() AND state = 'joining' FOR UPDATE")
+        sqlx::query_as("SELECT id, pod_cidr FROM hosts WHERE join_token_hash = $1 AND join_expires_at > now() AND state <> 'lost' FOR UPDATE")
             .bind(token_hash)
             .fetch_optional(connection)
             .await?;
     Ok(row.map(|(id, cidr)| (HostId(id), cidr)))
 }
 
-/// Writes what a host reported as it joined; its token is used up.
+/// Writes what a host reported as it joined. It gets no pods before it was heard, which uses its token up.
 pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inventory, keys: &[(String, Vec<u8>)]) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM host_keys WHERE host_id = $1").bind(id.0).execute(&mut *connection).await?;
     for (algorithm, key) in keys {
@@ -242,27 +242,36 @@ pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inven
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query("UPDATE hosts SET state = 'active', join_token_hash = NULL, join_expires_at = NULL WHERE id = $1")
+    write_inventory(&mut *connection, id, inventory).await?;
+    sqlx::query("UPDATE hosts SET state = CASE state WHEN 'joining' THEN 'active' ELSE state END, last_seen_at = NULL WHERE id = $1")
         .bind(id.0)
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
-    write_inventory(connection, id, inventory).await
+    Ok(())
 }
 
-/// The host was heard; what it said of itself.
-pub async fn write_inventory(connection: &mut PgConnection, id: HostId, inventory: &Inventory) -> Result<(), sqlx::Error> {
+/// The host was heard over its own connection.
+pub async fn heard_from(connection: &mut PgConnection, id: HostId, inventory: &Inventory) -> Result<(), sqlx::Error> {
+    write_inventory(&mut *connection, id, inventory).await?;
+    sqlx::query("UPDATE hosts SET last_seen_at = now(), join_token_hash = NULL, join_expires_at = NULL WHERE id = $1")
+        .bind(id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What the host said of itself.
+async fn write_inventory(connection: &mut PgConnection, id: HostId, inventory: &Inventory) -> Result<(), sqlx::Error> {
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    sqlx::query(
-        "UPDATE hosts SET last_seen_at = now(), boot_id = $2, cpu_milli = $3, memory_bytes = $4, disk_bytes = $5, inventory = $6 WHERE id = $1",
-    )
-    .bind(id.0)
-    .bind(inventory.boot_id)
-    .bind(i32::try_from(inventory.cpu_milli).unwrap_or(i32::MAX))
-    .bind(signed(inventory.memory_bytes))
-    .bind(signed(inventory.disk_bytes))
-    .bind(Json(inventory))
-    .execute(connection)
-    .await?;
+    sqlx::query("UPDATE hosts SET boot_id = $2, cpu_milli = $3, memory_bytes = $4, disk_bytes = $5, inventory = $6 WHERE id = $1")
+        .bind(id.0)
+        .bind(inventory.boot_id)
+        .bind(i32::try_from(inventory.cpu_milli).unwrap_or(i32::MAX))
+        .bind(signed(inventory.memory_bytes))
+        .bind(signed(inventory.disk_bytes))
+        .bind(Json(inventory))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

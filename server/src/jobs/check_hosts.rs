@@ -59,7 +59,7 @@ async fn heard(control: &ControlPlane, host: &HostTarget, inventory: &Inventory)
     let before = store::get(&control.db, host.id).await?;
     let was_silent = before.is_some_and(|h| !h.reachable);
     let mut tx = control.db.begin().await?;
-    store::write_inventory(&mut tx, host.id, inventory).await?;
+    store::heard_from(&mut tx, host.id, inventory).await?;
     if was_silent {
         tracing::info!(host = host.name, "a host answers again");
         tell(&mut tx, host.id).await?;

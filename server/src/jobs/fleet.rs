@@ -4,6 +4,7 @@ use super::{check_hosts, reconcile, sweep};
 use crate::{
     control::ControlPlane,
     db::Db,
+    hosts,
     queue::{self, Job, JobContext, Message, Outcome},
 };
 use async_trait::async_trait;
@@ -11,7 +12,6 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-pub const QUEUE: &str = "fleet";
 const TICK: Duration = Duration::from_secs(1);
 /// The log of a deleted pod is kept this long.
 const KEEP_LOG_DAYS: i32 = 30;
@@ -37,7 +37,7 @@ impl FleetJob {
 impl Job for FleetJob {
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
         let done = match message.key.as_deref() {
-            Some("check-hosts") => check_hosts::run(&self.control).await,
+            Some(hosts::CHECK_JOB) => check_hosts::run(&self.control).await,
             Some("sweep") => sweep::run(&self.control).await,
             Some("reconcile") => reconcile::run(&self.control, context.lease).await,
             Some("maintain") => self.maintain().await,

@@ -12,7 +12,7 @@ mod setup;
 mod stop_pod;
 mod sweep;
 
-use crate::{control::ControlPlane, pods::wishes, queue::Worker};
+use crate::{control::ControlPlane, hosts, pods::wishes, queue::Worker};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
         job,
     };
     let pods = worker(wishes::QUEUE, usize::try_from(control.config.jobs).unwrap_or(1), visibility, Arc::new(pod::PodJob::new(control.clone())));
-    let fleet = worker(fleet::QUEUE, FLEET_JOBS, FLEET_VISIBILITY.min(visibility), Arc::new(fleet::FleetJob::new(control.clone())));
+    let fleet = worker(hosts::FLEET_QUEUE, FLEET_JOBS, FLEET_VISIBILITY.min(visibility), Arc::new(fleet::FleetJob::new(control.clone())));
     let mut all = JoinSet::new();
     all.spawn(pods.run(stop.clone()));
     all.spawn(fleet.run(stop.clone()));

@@ -198,7 +198,8 @@ impl PodJob {
         drop(connection);
         let Some(row) = store::get(&self.control.db, id).await? else { return Ok(()) };
         let run = Run { control: &self.control, context, pod: id, generation: row.generation };
-        let mut why = failure("job", "job_failed", format!("The work on this pod was given up: {error}."), "Retry. If it fails again, tell an operator.");
+        let mut why =
+            failure("job", "job_failed", format!("The work on this pod was given up: {error}."), "Retry. If it fails again, tell an operator.");
         why.tried = format!("{} tries", message.read_ct);
         if row.is_behind() && row.status() != PodStatus::Deleted {
             let seen = Seen {

@@ -107,7 +107,6 @@ async fn ended_by_itself(run: &Run<'_>, why: &str) -> Result<(), Halt> {
     }
     let message = format!("The machine ended by itself {MOST_ENDS_AN_HOUR} times within an hour, the last time because {words}.");
     Err(Halt::Final(failure("sandbox", "crash_loop", message, "Choose a larger tier, or stop what takes the memory; then retry.")))
-
 }
 
 async fn target(run: &Run<'_>, id: HostId) -> Result<HostTarget, Halt> {

@@ -39,10 +39,7 @@ pub enum Halt {
     /// A newer wish came: look at the row again.
     Newer,
     /// Not now: no room, or too many jobs on the host. Not a failure.
-    Later {
-        after: Duration,
-        why: Option<String>,
-    },
+    Later { after: Duration, why: Option<String> },
     /// Trying again may help.
     Again(Failure),
     /// Trying again will not help.
@@ -102,12 +99,9 @@ pub fn halt(step: &str, error: LinkError) -> Halt {
             format!("The host had not done it after {} s.", limit.as_secs()),
             "Retry; if it stays, an operator should look at the host.",
         )),
-        error => Halt::Again(failure(
-            step,
-            UNREACHABLE,
-            format!("The host does not answer: {error}."),
-            "The pod goes on by itself when its host is back.",
-        )),
+        error => {
+            Halt::Again(failure(step, UNREACHABLE, format!("The host does not answer: {error}."), "The pod goes on by itself when its host is back."))
+        }
     }
 }
 

@@ -207,7 +207,8 @@ async fn what_is_sent_in_a_transaction_that_is_rolled_back_was_not_sent() {
     let (_database, db) = Database::migrated(3).await;
     for (commit, count) in [(false, 0), (true, 1)] {
         let mut tx = db.begin().await.expect("a transaction");
-        let new = NewMessage { queue: QUEUE, key: Some("k"), priority: 0, delay: Duration::ZERO, anew: false, message: json!({}), headers: json!({}) };
+        let new =
+            NewMessage { queue: QUEUE, key: Some("k"), priority: 0, delay: Duration::ZERO, anew: false, message: json!({}), headers: json!({}) };
         queue::send(&mut tx, new).await.expect("sent");
         assert!(read(&db, "a", LONG).await.is_none(), "nobody reads what is not committed");
         if commit {

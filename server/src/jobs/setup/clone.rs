@@ -94,7 +94,9 @@ pub fn short(commit: &str) -> &str {
 
 /// What git's last words mean: code, sentence, remedy.
 fn why(output: &str, timed_out: bool, branch: Option<&str>) -> (&'static str, String, &'static str) {
-    let says = |words: &[&str]| words.iter().any(|w| output.contains(w));
+    // Progress has figures of its own, which say nothing of what went wrong.
+    let said: String = output.split(['\n', '\r']).filter(|line| !line.contains('%')).collect::<Vec<_>>().join("\n");
+    let says = |words: &[&str]| words.iter().any(|w| said.contains(w));
     if timed_out {
         return (
             "repository_too_slow",
@@ -114,7 +116,7 @@ fn why(output: &str, timed_out: bool, branch: Option<&str>) -> (&'static str, St
             "Choose a larger tier, restart the pod, then retry the set-up.",
         );
     }
-    if says(&["not found", "could not read Username", "Authentication failed", "403", "401"]) {
+    if says(&["not found", "could not read Username", "Authentication failed", "returned error: 403", "returned error: 401"]) {
         return (
             "repository_not_found",
             "The repository doesn't exist, or your account may not read it.".to_owned(),
@@ -154,6 +156,8 @@ mod tests {
             ("fatal: unable to access 'https://x/': Could not resolve host: x", None, "repository_unreachable"),
             ("fatal: write error: No space left on device", None, "disk_full"),
             ("fatal: something new", None, "clone_failed"),
+            ("Receiving objects:  45% (401/891)\rerror: RPC failed; curl 56 Recv failure: Connection reset by peer", None, "repository_unreachable"),
+            ("fatal: unable to access 'https://x/y/': The requested URL returned error: 403", None, "repository_not_found"),
         ] {
             assert_eq!(why(output, false, branch).0, code, "{output}");
         }

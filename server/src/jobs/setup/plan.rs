@@ -35,7 +35,12 @@ pub async fn find(shell: &Shell<'_>, commit: &str) -> Result<Plan, Halt> {
 }
 
 async fn show(shell: &Shell<'_>, commit: &str, name: &str) -> Result<String, Halt> {
-    Ok(shell.quiet(STEP, &["git", "-C", &shell.folder, "show", &format!("{commit}:{name}")]).await?.text())
+    let shown = shell.quiet(STEP, &["git", "-C", &shell.folder, "show", &format!("{commit}:{name}")]).await?;
+    if !shown.ok() {
+        let message = format!("{name} could not be read: it has more than 256 KiB, or git could not show it.");
+        return Err(Halt::Final(failure(STEP, "unreadable_file", message, "Look at it in the terminal; then retry the set-up.")));
+    }
+    Ok(shown.text())
 }
 
 /// A guess is said, in a form that can be committed.

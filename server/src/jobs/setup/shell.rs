@@ -62,19 +62,22 @@ impl Shell<'_> {
         Command::Exec { pod: self.run.pod.0, exec }
     }
 
-    /// Runs a command for what it prints on its standard output.
+    /// Runs a command for what it prints on its standard output; one that prints more than `QUIET_OUTPUT` has failed.
     pub async fn quiet(&self, step: &'static str, argv: &[&str]) -> Result<Quiet, Halt> {
         let broken = |error| halt(step, error);
         let work = async {
             let command = self.command(argv, &[], None, QUIET_DEADLINE);
             let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Bulk, command).await?;
             writer.message(&StreamInput::Eof).await?;
-            let mut stdout = Vec::new();
+            let (mut stdout, mut too_much) = (Vec::new(), false);
             loop {
                 match reader.next().await? {
-                    Received::Stdout(bytes) if stdout.len() + bytes.len() <= QUIET_OUTPUT => stdout.extend_from_slice(&bytes),
-                    Received::Message(StreamOutput::Exit { code, .. }) => return Ok(Quiet { code, stdout }),
-                    Received::Stdout(_) | Received::Stderr(_) | Received::Message(_) => {}
+                    Received::Stdout(bytes) => match stdout.len() + bytes.len() {
+                        0..=QUIET_OUTPUT => stdout.extend_from_slice(&bytes),
+                        _ => too_much = true,
+                    },
+                    Received::Message(StreamOutput::Exit { code, .. }) => return Ok(Quiet { code: code.filter(|_| !too_much), stdout }),
+                    Received::Stderr(_) | Received::Message(_) => {}
                 }
             }
         };
