@@ -134,6 +134,22 @@ pub struct Config {
     pub visibility_seconds: u32,
     #[command(flatten)]
     pub quota: QuotaConfig,
+    #[command(flatten)]
+    pub setup: SetupConfig,
+}
+
+/// How long a pod's set-up may take.
+#[derive(Args, Clone, Copy)]
+pub struct SetupConfig {
+    /// Seconds that a clone may take
+    #[arg(long, env = "PINACLE_CLONE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=7200))]
+    pub clone_seconds: u32,
+    /// Seconds after which a git server that sends nothing has gone silent
+    #[arg(long, env = "PINACLE_GIT_SILENCE_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub git_silence_seconds: u32,
+    /// Seconds that an install may take
+    #[arg(long, env = "PINACLE_INSTALL_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..=7200))]
+    pub install_seconds: u32,
 }
 
 /// What one user may have; DESIGN's figures.

@@ -20,6 +20,13 @@ pub async fn open(config: &Config) -> Result<Db, sqlx::Error> {
     Ok(db)
 }
 
+/// Whether all migrations that this program knows were run; a newer program may have run more.
+pub async fn is_current(db: &Db) -> Result<bool, sqlx::Error> {
+    let known: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let run: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success AND version = ANY($1)").bind(&known).fetch_one(db).await?;
+    Ok(usize::try_from(run).is_ok_and(|run| run == known.len()))
+}
+
 pub async fn connect(url: &str, connections: u32) -> Result<Db, sqlx::Error> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("pinacle")

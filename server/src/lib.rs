@@ -9,6 +9,7 @@ pub mod control;
 pub mod crypto;
 pub mod db;
 pub mod github;
+pub mod health;
 pub mod hosts;
 pub mod jobs;
 pub mod news;

@@ -6,23 +6,18 @@ use crate::{
     crypto::{KeyFileError, Sealer},
     db,
     github::GitHub,
-    hosts, jobs,
+    jobs,
     news::News,
-    queue,
     ssh::{Connections, SshError},
-    web::{self, AppState, HealthParts, HealthProbe, JoinHandler, PartHealth},
+    web::{self, AppState},
 };
-use secrecy::ExposeSecret;
-use std::{io, sync::Arc};
+use std::io;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-
-/// Seconds that the longest-due message may wait before the queue counts as degraded.
-const QUEUE_LATE: f64 = 30.0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -72,7 +67,7 @@ pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> 
     let address = config.listen;
     let control = parts(config).await?;
     let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })?;
-    let state = AppState::new(Arc::new(control.clone()), Arc::new(control.clone()), health(&control), join(&control), stop.clone());
+    let state = AppState::new(control.clone(), stop.clone());
     let mut tasks = JoinSet::new();
     // It outlives the stop: what ends still tells its watchers.
     let listening = CancellationToken::new();
@@ -108,39 +103,4 @@ async fn finish(mut tasks: JoinSet<()>, listening: CancellationToken, workers: u
     }
     listening.cancel();
     while tasks.join_next().await.is_some() {}
-}
-
-fn join(control: &ControlPlane) -> JoinHandler {
-    let control = control.clone();
-    Arc::new(move |token, request| {
-        let control = control.clone();
-        Box::pin(async move { hosts::join(&control, token.expose_secret(), request).await })
-    })
-}
-
-fn health(control: &ControlPlane) -> HealthProbe {
-    let control = control.clone();
-    Arc::new(move || {
-        let control = control.clone();
-        Box::pin(async move { parts_of(&control).await })
-    })
-}
-
-async fn parts_of(control: &ControlPlane) -> HealthParts {
-    let asked = async {
-        let late = queue::metrics(&control.db).await?.iter().any(|m| m.oldest_due_seconds > QUEUE_LATE);
-        let (hosts, heard) = hosts::store::heard(&control.db).await?;
-        let queue = if late { PartHealth::Degraded } else { PartHealth::Ok };
-        let hosts = match (hosts, heard) {
-            // Nothing has joined yet, or nothing answers.
-            (_, 0) => PartHealth::Down,
-            (all, heard) if heard < all => PartHealth::Degraded,
-            _ => PartHealth::Ok,
-        };
-        Ok::<_, sqlx::Error>(HealthParts { database: PartHealth::Ok, queue, hosts })
-    };
-    asked.await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the database does not answer");
-        HealthParts { database: PartHealth::Down, queue: PartHealth::Down, hosts: PartHealth::Down }
-    })
 }

@@ -104,6 +104,10 @@ async fn backend(
     if pushes && caller.must_own(&repository).is_err() {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "Permission denied"));
     }
+    if repository.silent {
+        // Until the client gives up, which drops this.
+        std::future::pending::<()>().await;
+    }
     let mut command = git();
     command
         .arg("http-backend")

@@ -11,6 +11,8 @@ pub struct Repository {
     pub description: &'static str,
     pub private: bool,
     pub empty: bool,
+    /// Its git server takes what it is asked and never answers.
+    pub silent: bool,
 }
 
 impl Repository {

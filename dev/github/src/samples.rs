@@ -40,7 +40,7 @@ const fn on_main(message: &'static str, files: &'static [(&'static str, &'static
 }
 
 const fn repository(id: u64, owner: u64, name: &'static str, description: &'static str) -> Repository {
-    Repository { id, owner, name, description, private: false, empty: false }
+    Repository { id, owner, name, description, private: false, empty: false, silent: false }
 }
 
 pub const SAMPLES: &[Sample] = &[
@@ -90,6 +90,20 @@ pub const SAMPLES: &[Sample] = &[
             "Fail on purpose",
             &[file!("broken-install", "README.md"), file!("broken-install", "pinacle.yaml"), file!("broken-install", "install.sh")],
         )],
+    },
+    Sample {
+        repository: repository(2008, 1001, "hanging-install", "Its install never ends"),
+        commits: &[on_main(
+            "Wait on purpose",
+            &[
+                ("README.md", "# hanging-install\n\nIts install waits for ever.\n"),
+                ("pinacle.yaml", "version: 1\ninstall: |\n  echo waiting for what never comes\n  sleep infinity\n"),
+            ],
+        )],
+    },
+    Sample {
+        repository: Repository { silent: true, ..repository(2009, 1001, "silent", "Its git server never answers") },
+        commits: &[on_main("Say nothing", &[("README.md", "# silent\n\nNobody has cloned this.\n")])],
     },
     Sample { repository: Repository { empty: true, ..repository(2005, 1001, "empty", "Nothing yet") }, commits: &[] },
     Sample {

@@ -2,6 +2,7 @@
 
 mod access;
 pub mod cli;
+pub mod session_store;
 pub mod sign_in;
 pub mod store;
 mod tokens;

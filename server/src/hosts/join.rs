@@ -31,16 +31,19 @@ pub(super) fn fingerprint(key: &[u8]) -> Option<String> {
     PublicKey::from_bytes(key).ok().map(|key| key.fingerprint(HashAlg::Sha256).to_string())
 }
 
-/// What `pinacle-host join` asks for: the reported keys are pinned. May be repeated with the same token until the host was heard.
+/// What `pinacle-host join` asks for: the reported keys are pinned. The same machine may repeat it until it was heard.
 pub async fn join(control: &ControlPlane, token: &str, request: JoinRequest) -> AppResult<JoinReply> {
     if request.protocol != PROTOCOL {
         let message = format!("pinacle-host speaks protocol {}, this server {PROTOCOL}. Install the version that fits.", request.protocol);
         return Err(AppError::new(ErrorCode::WrongState, message));
     }
+    if request.host_keys.is_empty() {
+        return Err(AppError::field("host_keys", "At least one."));
+    }
     let keys = request.host_keys.iter().take(MAX_HOST_KEYS).map(|line| parse_key(line)).collect::<AppResult<Vec<_>>>()?;
     let mut tx = control.db.begin().await.map_err(fault)?;
     let hash = Sha256::digest(token).to_vec();
-    let Some((host_id, pod_cidr)) = store::by_join_token(&mut tx, &hash).await.map_err(fault)? else {
+    let Some((host_id, pod_cidr)) = store::by_join_token(&mut tx, &hash, &keys).await.map_err(fault)? else {
         return Err(AppError::new(ErrorCode::Unauthenticated, "This join token is not good any more. Add the host again to get a new one."));
     };
     store::joined(&mut tx, host_id, &request.inventory, &keys).await.map_err(fault)?;

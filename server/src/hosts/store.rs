@@ -205,7 +205,7 @@ pub async fn add(connection: &mut PgConnection, new: &NewHost, port: u16, token_
          FROM (SELECT ('10.88.' || n || '.0/24')::cidr AS cidr FROM generate_series(1, 254) n
                WHERE NOT EXISTS (SELECT FROM hosts o WHERE o.pod_cidr = ('10.88.' || n || '.0/24')::cidr) ORDER BY n LIMIT 1) free
          ON CONFLICT (name) DO UPDATE SET transport = excluded.transport, address = excluded.address, port = excluded.port,
-           join_token_hash = excluded.join_token_hash, join_expires_at = excluded.join_expires_at
+           join_token_hash = excluded.join_token_hash, join_expires_at = excluded.join_expires_at, join_used_at = NULL
            WHERE h.state = 'joining'
          RETURNING h.id",
     )
@@ -221,14 +221,26 @@ pub async fn add(connection: &mut PgConnection, new: &NewHost, port: u16, token_
     Ok(id.map(|(id,)| HostId(id)))
 }
 
-/// The host whose token this is, while it is good: until the host was heard, for the answer to a join may be lost.
-pub async fn by_join_token(connection: &mut PgConnection, token_hash: &[u8]) -> Result<Option<(HostId, IpNet)>, sqlx::Error> {
-    let row: Option<(Uuid, IpNet)> =
-        sqlx::query_as("SELECT id, pod_cidr FROM hosts WHERE join_token_hash = $1 AND join_expires_at > now() AND state <> 'lost' FOR UPDATE")
-            .bind(token_hash)
-            .fetch_optional(connection)
-            .await?;
-    Ok(row.map(|(id, cidr)| (HostId(id), cidr)))
+/// The host whose token this is, while it is good. One that was used is good for the machine that used it until that was heard:
+/// the answer to a join may be lost.
+pub async fn by_join_token(
+    connection: &mut PgConnection,
+    token_hash: &[u8],
+    keys: &[(String, Vec<u8>)],
+) -> Result<Option<(HostId, IpNet)>, sqlx::Error> {
+    let row: Option<(Uuid, IpNet, bool)> = sqlx::query_as(
+        "SELECT id, pod_cidr, join_used_at IS NOT NULL FROM hosts
+         WHERE join_token_hash = $1 AND join_expires_at > now() AND state <> 'lost' FOR UPDATE",
+    )
+    .bind(token_hash)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((id, cidr, used)) = row else { return Ok(None) };
+    // Read after the lock was had: another use of the token has been written by now.
+    let trusted: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT public_key FROM host_keys WHERE host_id = $1 AND state = 'trusted'").bind(id).fetch_all(connection).await?;
+    let is_same = keys.iter().all(|(_, key)| trusted.iter().any(|(known,)| known == key));
+    Ok((!used || is_same).then_some((HostId(id), cidr)))
 }
 
 /// Writes what a host reported as it joined. It gets no pods before it was heard, which uses its token up.
@@ -243,7 +255,7 @@ pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inven
             .await?;
     }
     write_inventory(&mut *connection, id, inventory).await?;
-    sqlx::query("UPDATE hosts SET state = CASE state WHEN 'joining' THEN 'active' ELSE state END, last_seen_at = NULL WHERE id = $1")
+    sqlx::query("UPDATE hosts SET state = CASE state WHEN 'joining' THEN 'active' ELSE state END, last_seen_at = NULL, join_used_at = now() WHERE id = $1")
         .bind(id.0)
         .execute(connection)
         .await?;
@@ -253,7 +265,7 @@ pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inven
 /// The host was heard over its own connection.
 pub async fn heard_from(connection: &mut PgConnection, id: HostId, inventory: &Inventory) -> Result<(), sqlx::Error> {
     write_inventory(&mut *connection, id, inventory).await?;
-    sqlx::query("UPDATE hosts SET last_seen_at = now(), join_token_hash = NULL, join_expires_at = NULL WHERE id = $1")
+    sqlx::query("UPDATE hosts SET last_seen_at = now(), join_token_hash = NULL, join_expires_at = NULL, join_used_at = NULL WHERE id = $1")
         .bind(id.0)
         .execute(connection)
         .await?;

@@ -1,7 +1,8 @@
-//! Compares what Postgres has on each host with what the host has. What was lost is brought back; what is left of a
-//! deleted pod goes; a sandbox that Postgres does not know is stopped, its layer kept, unless there are many: then
-//! nothing is touched, for then Postgres is more likely wrong than the host.
+//! Compares what Postgres has on each host with what the host has. What was lost is brought back or marked; what is left
+//! of a deleted pod goes; a pod that Postgres does not know is stopped and its layer set aside, unless there are many:
+//! then nothing is touched, for then Postgres is more likely wrong than the host.
 
+use super::run::failure;
 use crate::{
     control::ControlPlane,
     hosts::{
@@ -10,8 +11,13 @@ use crate::{
         store,
     },
     news::{self, Change},
-    pods::{self, store::OnHost, wishes},
+    pods::{
+        self,
+        store::{OnHost, Seen},
+        wishes,
+    },
 };
+use futures::StreamExt;
 use pinacle_app::{
     ids::PodId,
     pods::{Desired, PodStatus},
@@ -22,56 +28,98 @@ use uuid::Uuid;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// Hosts that are looked through at the same time.
+const AT_ONCE: usize = 32;
 /// More unknown pods than this on one host, or than this share of all of its pods: hands off.
 const MAX_UNKNOWN: usize = 3;
 const MAX_UNKNOWN_SHARE: f64 = 0.1;
 
 pub async fn run(control: &ControlPlane, lease: i64) -> Result<(), sqlx::Error> {
-    for host in store::targets(&control.db).await? {
+    let hosts = store::targets(&control.db).await?;
+    let looks = futures::stream::iter(hosts.into_iter().map(|host| async move {
         // Asked before Postgres is read: a pod that is made in between is in both, or only in Postgres.
         match link::call(control, &host, Command::Inventory, DEADLINE).await {
-            Ok(Reply::Inventory(inventory)) => one_host(control, &host, &inventory.pods, lease).await?,
-            Ok(_) => {}
-            Err(error) => tracing::debug!(host = host.name, %error, "a host can't be reconciled now"),
+            Ok(Reply::Inventory(inventory)) => one_host(control, &host, &inventory.pods, lease).await,
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(host = host.name, %error, "a host can't be reconciled now");
+                Ok(())
+            }
         }
-    }
-    Ok(())
+    }));
+    let results: Vec<Result<(), sqlx::Error>> = looks.buffer_unordered(AT_ONCE).collect().await;
+    results.into_iter().collect()
 }
 
 async fn one_host(control: &ControlPlane, host: &HostTarget, seen: &[PodSeen], lease: i64) -> Result<(), sqlx::Error> {
     let wanted = pods::store::on_host(&control.db, host.id).await?;
     let by_id: HashMap<Uuid, &PodSeen> = seen.iter().map(|p| (p.pod, p)).collect();
     for pod in &wanted {
-        if is_lost(pod, by_id.get(&pod.id).copied()) {
-            tracing::warn!(pod = %pod.id, host = host.name, "a running pod's sandbox is gone; bringing it back");
-            look_again(control, PodId(pod.id)).await?;
+        match judge(pod, by_id.get(&pod.id).copied()) {
+            Judgement::Fine => {}
+            Judgement::BringBack => {
+                tracing::warn!(pod = %pod.id, host = host.name, "a running pod's sandbox is gone; bringing it back");
+                look_again(control, PodId(pod.id)).await?;
+            }
+            Judgement::End => {
+                tracing::warn!(pod = %pod.id, host = host.name, "ending a sandbox that is not meant to run");
+                ask(control, host, Command::Stop { pod: pod.id, fence: lease }).await;
+            }
+            Judgement::DiskLost => {
+                tracing::error!(pod = %pod.id, host = host.name, "a pod's disk is gone from its host");
+                disk_lost(control, PodId(pod.id), lease).await?;
+            }
         }
     }
     let elsewhere: Vec<&PodSeen> = seen.iter().filter(|p| !wanted.iter().any(|w| w.id == p.pod)).collect();
     let ids: Vec<Uuid> = elsewhere.iter().map(|p| p.pod).collect();
-    let known: HashMap<Uuid, String> = pods::store::known(&control.db, &ids).await?.into_iter().collect();
-    let unknown: Vec<&&PodSeen> = elsewhere.iter().filter(|p| !known.contains_key(&p.pod)).collect();
-    if too_many(unknown.len(), seen.len()) {
-        tracing::error!(host = host.name, unknown = unknown.len(), of = seen.len(), "too many pods that Postgres does not know; nothing is touched");
-    } else {
-        for pod in unknown.into_iter().filter(|p| p.sandbox == SandboxState::Running) {
-            tracing::warn!(pod = %pod.pod, host = host.name, "stopping a sandbox that Postgres does not know; its layer is kept");
-            ask(control, host, Command::Stop { pod: pod.pod, fence: lease }).await;
-        }
+    let known: HashMap<Uuid, bool> = pods::store::known(&control.db, &ids).await?.into_iter().collect();
+    let unknown = elsewhere.iter().filter(|p| !known.contains_key(&p.pod)).count();
+    if too_many(unknown, seen.len()) {
+        tracing::error!(host = host.name, unknown, of = seen.len(), "too many pods that Postgres does not know; nothing is touched");
+        return Ok(());
     }
-    for pod in elsewhere.iter().filter(|p| known.get(&p.pod).map(String::as_str) == Some(PodStatus::Deleted.as_str())) {
-        tracing::warn!(pod = %pod.pod, host = host.name, "removing what is left of a deleted pod");
-        ask(control, host, Command::Delete { pod: pod.pod, fence: lease }).await;
+    for pod in elsewhere {
+        let command = match known.get(&pod.pod) {
+            // Deleted, or never started and made elsewhere since.
+            Some(false) => Command::Delete { pod: pod.pod, fence: lease },
+            // What holds somebody's work, or may, is set aside.
+            Some(true) | None => Command::Stop { pod: pod.pod, fence: lease },
+        };
+        tracing::warn!(pod = %pod.pod, host = host.name, ?command, "removing what is not meant to be here");
+        ask(control, host, command).await;
     }
     Ok(())
 }
 
-/// Postgres says that it runs, nothing newer is wished, and the host says that it does not.
-fn is_lost(pod: &OnHost, seen: Option<&PodSeen>) -> bool {
-    pod.status == PodStatus::Running.as_str()
-        && pod.desired == Desired::Running.as_str()
-        && !pod.behind
-        && seen.is_none_or(|s| s.sandbox == SandboxState::Stopped)
+enum Judgement {
+    Fine,
+    BringBack,
+    End,
+    DiskLost,
+}
+
+/// What is to be done about a pod that this host should have; nothing while a wish is under way, for then its job does it.
+fn judge(pod: &OnHost, seen: Option<&PodSeen>) -> Judgement {
+    let runs = seen.is_some_and(|s| s.sandbox == SandboxState::Running);
+    let has_layer = seen.is_some_and(|s| s.layer);
+    match (pod.behind, PodStatus::parse(&pod.status), Desired::parse(&pod.desired)) {
+        (false, Some(PodStatus::Running), Some(Desired::Running)) if !runs => Judgement::BringBack,
+        (false, Some(PodStatus::Stopped | PodStatus::Failed), _) if runs => Judgement::End,
+        (false, Some(PodStatus::Stopped), _) if pod.booted && !has_layer => Judgement::DiskLost,
+        _ => Judgement::Fine,
+    }
+}
+
+async fn disk_lost(control: &ControlPlane, pod: PodId, lease: i64) -> Result<(), sqlx::Error> {
+    let mut tx = control.db.begin().await?;
+    let mut why = failure("layer", "layer_lost", "The host has lost this pod's disk.", "Delete the pod and create it again.");
+    why.tried = "Found while the host was looked through".to_owned();
+    let seen = Seen { status: Some(PodStatus::Failed), failure: Some(Some(&why)), ..Seen::default() };
+    if pods::store::observe(&mut tx, pod, lease, seen).await? {
+        news::notify(&mut tx, Change::Pod(pod)).await?;
+    }
+    tx.commit().await
 }
 
 fn too_many(unknown: usize, all: usize) -> bool {
@@ -102,12 +150,23 @@ mod tests {
         OnHost { id: Uuid::nil(), status: status.into(), desired: desired.into(), behind, booted: true }
     }
 
+    fn seen(sandbox: SandboxState, layer: bool) -> PodSeen {
+        PodSeen { pod: Uuid::nil(), sandbox, generation: 1, fence: 1, layer, address: None, disk_bytes: 0 }
+    }
+
     #[test]
-    fn only_a_settled_running_pod_without_a_sandbox_is_lost() {
-        assert!(is_lost(&pod("running", "running", false), None));
-        assert!(!is_lost(&pod("running", "running", true), None));
-        assert!(!is_lost(&pod("running", "stopped", false), None));
-        assert!(!is_lost(&pod("stopped", "stopped", false), None));
+    fn only_a_settled_pod_is_judged() {
+        use SandboxState::{Running, Stopped};
+        let is = |pod: &OnHost, found: Option<PodSeen>| judge(pod, found.as_ref());
+        assert!(matches!(is(&pod("running", "running", false), None), Judgement::BringBack));
+        assert!(matches!(is(&pod("running", "running", false), Some(seen(Stopped, true))), Judgement::BringBack));
+        assert!(matches!(is(&pod("running", "running", false), Some(seen(Running, true))), Judgement::Fine));
+        assert!(matches!(is(&pod("running", "running", true), None), Judgement::Fine));
+        assert!(matches!(is(&pod("stopped", "stopped", false), Some(seen(Running, true))), Judgement::End));
+        assert!(matches!(is(&pod("failed", "running", false), Some(seen(Running, true))), Judgement::End));
+        assert!(matches!(is(&pod("stopped", "stopped", false), Some(seen(Stopped, true))), Judgement::Fine));
+        assert!(matches!(is(&pod("stopped", "stopped", false), None), Judgement::DiskLost));
+        assert!(matches!(is(&pod("stopped", "running", true), None), Judgement::Fine));
     }
 
     #[test]

@@ -24,7 +24,6 @@ use std::time::Duration;
 
 /// How soon a set-up that found too many others under way looks again.
 const LONG_AGAIN: Duration = Duration::from_secs(2);
-const INSTALL_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// Whether the machine is up and its set-up has not ended for what was wished last.
 pub fn is_due(row: &PodRow) -> bool {
@@ -113,13 +112,14 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
     };
     let mut step = shell.run.begin("install", command.lines().next().unwrap_or_default()).await?;
     let argv = ["bash", "-lc", command];
-    let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), INSTALL_DEADLINE).await?;
+    let limit = Duration::from_secs(shell.run.control.config.setup.install_seconds.into());
+    let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), limit).await?;
     let output = step.last_output().to_owned();
     let (code, message, remedy) = match (ended.code, ended.timed_out) {
         (Some(0), false) => return step.end("ok", "").await,
         (_, true) => (
             "install_timeout",
-            format!("Install did not end within {} minutes.", INSTALL_DEADLINE.as_secs() / 60),
+            format!("Install did not end within {}.", words(limit)),
             "See in the terminal what it waits for, then retry the set-up.",
         ),
         _ if output.contains("No space left on device") => {
@@ -138,6 +138,14 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
     };
     step.end("failed", &message).await?;
     Err(Halt::Final(Failure { output, ..failure("install", code, message, remedy) }))
+}
+
+/// Whole minutes as minutes, the rest as seconds.
+pub fn words(limit: Duration) -> String {
+    match limit.as_secs() {
+        seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} seconds"),
+    }
 }
 
 async fn wait_for_approval(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {

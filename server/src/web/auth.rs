@@ -5,10 +5,12 @@ use super::{
     problem::Answer,
     return_to::own_path,
     session::fault,
-    session_store::{self, SignedIn},
 };
 use crate::{
-    account::sign_in::{Refusal, sign_in},
+    account::{
+        session_store::{self, SignedIn},
+        sign_in::{Refusal, sign_in},
+    },
     github::{GitHubError, OAuthError},
 };
 use axum::{

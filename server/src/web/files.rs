@@ -1,6 +1,9 @@
 //! One file of a pod, down and up, streamed: never a whole file in memory.
 
-use super::{AppState, guard, problem::Answer};
+use super::{
+    AppState, guard,
+    problem::{Answer, Problem},
+};
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -8,7 +11,7 @@ use axum::{
 use futures::StreamExt;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use pinacle_app::{
     AppError, ErrorCode,
@@ -48,9 +51,11 @@ pub async fn upload(state: AppState, caller: Caller, id: PodId, path: Option<Str
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<u64>().ok());
     // Without the header, and without a body, it is an empty file (RFC 9112, 6.3).
     let length = length.or_else(|| (!headers.contains_key(http::header::TRANSFER_ENCODING)).then_some(0));
-    let bytes = length.ok_or_else(|| AppError::new(ErrorCode::BadRequest, "Say with Content-Length how many bytes the file has."))?;
+    let Some(bytes) = length else {
+        return Ok(unread(AppError::new(ErrorCode::BadRequest, "Say with Content-Length how many bytes the file has.")));
+    };
     if bytes > MOST_FILE {
-        return Err(too_large().into());
+        return Ok(unread(too_large()));
     }
     let _held = state.streams.take(caller.user)?;
     let chunks = body.into_data_stream().map(|chunk| {
@@ -62,6 +67,11 @@ pub async fn upload(state: AppState, caller: Caller, id: PodId, path: Option<Str
     let content = FileContent { bytes, stream: chunks.boxed() };
     guard::while_held(&state, &caller, state.backend.write_file(&caller, id, &path, content)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Refuses before the body was read: the connection says that it ends, or its client would send the next request into it.
+fn unread(error: AppError) -> Response {
+    ([(CONNECTION, HeaderValue::from_static("close"))], Problem(error)).into_response()
 }
 
 fn too_large() -> AppError {

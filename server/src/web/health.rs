@@ -1,50 +1,28 @@
-//! `/health/live`: the process answers. `/health`: what it needs answers, too; part by part, without names.
+//! `/health/live`: the process answers. `/health`: what it needs answers, too; part by part, without names. An operator's
+//! API token gets the details beside it.
 
-use super::AppState;
+use super::{AppState, rest};
+use crate::health::{self, HealthParts, PartHealth};
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse, Response},
 };
-use futures::future::BoxFuture;
-use http::{HeaderValue, StatusCode, header::CACHE_CONTROL};
-use serde::Serialize;
-use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CACHE_CONTROL};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PartHealth {
-    Ok,
-    /// Works, worse than it should.
-    Degraded,
-    Down,
-}
-
-/// Postgres (unreachable or behind in migrations: down), the queue, and the pod hosts (no active one answers: down).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct HealthParts {
-    pub database: PartHealth,
-    pub queue: PartHealth,
-    pub hosts: PartHealth,
-}
-
-pub type HealthProbe = Arc<dyn Fn() -> BoxFuture<'static, HealthParts> + Send + Sync>;
-
-impl HealthParts {
-    const DOWN: Self = Self { database: PartHealth::Down, queue: PartHealth::Down, hosts: PartHealth::Down };
-
-    fn status(self) -> (&'static str, StatusCode) {
-        let parts = [self.database, self.queue, self.hosts];
-        if parts.contains(&PartHealth::Down) {
-            ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
-        } else if parts.contains(&PartHealth::Degraded) {
-            ("degraded", StatusCode::OK)
-        } else {
-            ("ok", StatusCode::OK)
-        }
+fn status(parts: HealthParts) -> (&'static str, StatusCode) {
+    let parts = [parts.database, parts.queue, parts.hosts];
+    if parts.contains(&PartHealth::Down) {
+        ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
+    } else if parts.contains(&PartHealth::Degraded) {
+        ("degraded", StatusCode::OK)
+    } else {
+        ("ok", StatusCode::OK)
     }
 }
 
@@ -52,13 +30,26 @@ pub async fn live() -> impl IntoResponse {
     ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(json!({ "status": "ok" })))
 }
 
-pub async fn health(State(state): State<AppState>) -> Response {
-    let parts = tokio::time::timeout(DEADLINE, (state.health)()).await.unwrap_or_else(|_| {
+pub async fn health(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    let parts = timeout(DEADLINE, health::parts(&state.control)).await.unwrap_or_else(|_| {
         tracing::warn!("the health of the parts was not known within {DEADLINE:?}");
         HealthParts::DOWN
     });
-    let (word, status) = parts.status();
-    (status, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(json!({ "status": word, "parts": parts }))).into_response()
+    let (word, status) = status(parts);
+    let mut body = json!({ "status": word, "parts": parts });
+    if let Some(details) = details(&state, &headers).await {
+        body["details"] = details;
+    }
+    (status, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
+}
+
+/// None for whoever is no operator, and where the database is away: the parts have said so.
+async fn details(state: &AppState, headers: &HeaderMap) -> Option<Value> {
+    let asked = async {
+        let caller = rest::caller(state, headers).await.ok()?;
+        if caller.operator { health::details(&state.control).await.ok() } else { None }
+    };
+    timeout(DEADLINE, asked).await.ok().flatten()
 }
 
 #[cfg(test)]
@@ -68,8 +59,8 @@ mod tests {
     #[test]
     fn a_part_that_is_down_is_503_and_a_degraded_one_is_not() {
         let fine = HealthParts { database: PartHealth::Ok, queue: PartHealth::Ok, hosts: PartHealth::Ok };
-        assert_eq!(fine.status(), ("ok", StatusCode::OK));
-        assert_eq!(HealthParts { queue: PartHealth::Degraded, ..fine }.status(), ("degraded", StatusCode::OK));
-        assert_eq!(HealthParts { hosts: PartHealth::Down, ..fine }.status(), ("unhealthy", StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(status(fine), ("ok", StatusCode::OK));
+        assert_eq!(status(HealthParts { queue: PartHealth::Degraded, ..fine }), ("degraded", StatusCode::OK));
+        assert_eq!(status(HealthParts { hosts: PartHealth::Down, ..fine }), ("unhealthy", StatusCode::SERVICE_UNAVAILABLE));
     }
 }

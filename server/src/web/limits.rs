@@ -17,6 +17,8 @@ pub struct Rate {
 
 /// Changing calls of one user.
 pub const CHANGES: Rate = Rate { burst: 100.0, per_second: 10.0 };
+/// Server functions of one user, reading ones included, and files put in place by pages.
+pub const CALLS: Rate = Rate { burst: 300.0, per_second: 30.0 };
 /// Sign-ins begun from one address.
 pub const SIGN_INS: Rate = Rate { burst: 60.0, per_second: 2.0 };
 /// Streams of one user that are open at the same time.

@@ -19,11 +19,9 @@ mod rest;
 mod return_to;
 mod serve;
 mod session;
-mod session_store;
 mod sse;
 mod terminal;
 
-pub use health::{HealthParts, HealthProbe, PartHealth};
 pub use serve::serve;
 
 use crate::control::ControlPlane;
@@ -33,12 +31,9 @@ use axum::{
     middleware,
     routing::{any, get, post},
 };
-use futures::future::BoxFuture;
 use leptos::config::LeptosOptions;
 use limits::{Buckets, Slots};
-use pinacle_app::{AppResult, backend::Backend, ids::UserId};
-use pinacle_host::protocol::{JoinReply, JoinRequest};
-use secrecy::SecretString;
+use pinacle_app::{backend::Backend, ids::UserId};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
@@ -49,27 +44,24 @@ pub const MOST_BODY: usize = 256 << 10;
 /// A body that pauses for longer has ended.
 const BODY_PAUSE: Duration = Duration::from_secs(60);
 
-/// Lets a machine join with its one-time token.
-pub type JoinHandler = Arc<dyn Fn(SecretString, JoinRequest) -> BoxFuture<'static, AppResult<JoinReply>> + Send + Sync>;
-
 /// What the doors need. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     pub backend: Arc<dyn Backend>,
-    pub control: Arc<ControlPlane>,
+    pub control: ControlPlane,
     pub leptos: LeptosOptions,
-    health: HealthProbe,
-    join: JoinHandler,
     /// Streams end with it.
     shutdown: CancellationToken,
     changes: Arc<Buckets<UserId>>,
+    /// Calls of browsers.
+    calls: Arc<Buckets<UserId>>,
     sign_ins: Arc<Buckets<IpAddr>>,
     streams: Arc<Slots<UserId>>,
     terminals: Arc<terminal::Clients>,
 }
 
 impl AppState {
-    pub fn new(backend: Arc<dyn Backend>, control: Arc<ControlPlane>, health: HealthProbe, join: JoinHandler, shutdown: CancellationToken) -> Self {
+    pub fn new(control: ControlPlane, shutdown: CancellationToken) -> Self {
         let leptos = LeptosOptions::builder()
             .output_name("pinacle")
             .site_root(control.config.site_root.display().to_string())
@@ -78,13 +70,12 @@ impl AppState {
             .env(if cfg!(debug_assertions) { leptos::config::Env::DEV } else { leptos::config::Env::PROD })
             .build();
         Self {
-            backend,
+            backend: Arc::new(control.clone()),
             control,
             leptos,
-            health,
-            join,
             shutdown,
             changes: Arc::new(Buckets::new(limits::CHANGES)),
+            calls: Arc::new(Buckets::new(limits::CALLS)),
             sign_ins: Arc::new(Buckets::new(limits::SIGN_INS)),
             streams: Arc::new(Slots::new(limits::MOST_STREAMS)),
             terminals: Arc::default(),

@@ -146,6 +146,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_server_function_has_its_place_in_the_list_and_the_list_no_other() {
+        let mut registered: Vec<&str> = leptos::server_fn::axum::server_fn_paths().map(|(path, _)| path).collect();
+        let mut listed = pinacle_app::endpoints::endpoints();
+        registered.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(registered, listed);
+        assert!(listed.iter().all(|path| path.starts_with("/fn/")));
+    }
+
+    #[test]
     fn only_a_name_with_a_hash_is_kept_for_ever() {
         assert!(has_hash("/pkg/pinacle.3mW0y2mJ5rYl9Yd0B7tq1w.js"));
         for path in ["/pkg/pinacle.js", "/pkg/pinacle_bg.wasm", "/vendor/xterm.min.js", "/"] {

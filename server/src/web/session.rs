@@ -3,15 +3,18 @@
 use super::{
     AppState, client,
     problem::Problem,
-    session_store::{ANONYMOUS, PostgresSessions, SignedIn},
 };
-use crate::{control::ControlPlane, db};
+use crate::{
+    account::session_store::{ANONYMOUS, PostgresSessions, SignedIn},
+    control::ControlPlane,
+    db,
+};
 use axum::{
     extract::{FromRequestParts, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::request::Parts;
+use http::{Method, request::Parts};
 use pinacle_app::{
     AppError, ErrorCode,
     backend::{Caller, Door, Scope},
@@ -39,6 +42,10 @@ pub async fn identify(State(state): State<AppState>, session: Session, mut reque
     let agent = client::agent(request.headers());
     match caller_of(&state, &session, &agent, address).await {
         Ok(Some(caller)) => {
+            let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+            if !reads && let Err(error) = state.calls.take(caller.user) {
+                return Problem(error).into_response();
+            }
             request.extensions_mut().insert(caller);
         }
         Ok(None) => {}

@@ -3,13 +3,14 @@
 use crate::stand::{Browser, Stand, browser_of, github_alone, github_in_peace, location, own_path};
 use reqwest::{
     Method, Response, StatusCode,
-    header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
 /// Status and problem of a refusal; it is one by its media type.
@@ -230,7 +231,15 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
     stand.sign_in("outsider").await;
     let foreign = stand.api(&stand.token("outsider", "write"), Method::DELETE, &path).send().await.expect("an answer");
     assert_eq!(problem(foreign).await.0, 404);
+    // What it has open closes with it.
+    let new = json!({ "name": "watched", "tier": "dev.small" });
+    let pod: Value = stand.api(&write, Method::POST, "/pods").json(&new).send().await.expect("an answer").json().await.expect("JSON");
+    let events = format!("/pods/{}/events", pod["id"].as_str().expect("an id"));
+    let mut watching = stand.api(token, Method::GET, &events).header(ACCEPT, "text/event-stream").send().await.expect("an answer");
+    assert_eq!(watching.status(), StatusCode::OK);
     assert_eq!(stand.api(&write, Method::DELETE, &path).send().await.expect("an answer").status(), StatusCode::NO_CONTENT);
+    let closed = async { while let Ok(Some(_)) = watching.chunk().await {} };
+    timeout(Duration::from_secs(2), closed).await.expect("it ends within 2 s");
     let revoked = stand.api(token, Method::GET, "/me").send().await.expect("an answer");
     assert!(revoked.headers().contains_key(WWW_AUTHENTICATE));
     assert_eq!(problem(revoked).await.0, 401);

@@ -105,13 +105,21 @@ async fn provisioning(user: &User<'_>) -> String {
 async fn a_pod_deleted_while_provisioning_leaves_nothing_on_its_host() {
     let Some(fleet) = Fleet::open().await else { return };
     let user = fleet.newcomer().await;
+    let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
     // At different moments of its making.
     for wait in [0, 150, 600] {
         let id = provisioning(&user).await;
         if timeout(Duration::from_millis(wait), user.until_status(&id, "running")).await.is_ok() && wait > 0 {
             eprintln!("it ran before it was deleted");
         }
-        user.delete(&id).await;
+        // Asked for twice at once.
+        let mut stream = user.stream(&id, Some(i64::MAX)).await;
+        tokio::join!(user.wish(&id, "delete"), user.wish(&id, "delete"));
+        timeout(SOON, async { while stream.next().await.is_some() {} }).await.expect("deleted in time");
+        let left = "SELECT count(*) FROM pods p WHERE p.id = $1::text::uuid AND (p.seen_generation < p.generation
+            OR EXISTS (SELECT FROM reservations r WHERE r.pod_id = p.id))";
+        let left: i64 = sqlx::query_scalar(left).bind(&id).fetch_one(&db).await.expect("counted");
+        assert_eq!(left, 0, "nothing is left to do, and nothing is held");
         for host in [1, 2] {
             assert_eq!(traces(host, &id), "", "host {host}");
             assert!(seen_on(host, &id).await.is_none());
@@ -230,6 +238,19 @@ async fn a_pod_whose_install_failed_runs_says_why_and_can_be_set_up_again() {
 }
 
 #[tokio::test]
+async fn an_install_that_hangs_is_ended_and_says_so() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let user = fleet.user("owner").await;
+    let id = user.create(json!({ "repository": "owner/hanging-install" })).await;
+    let pod = user.until_setup(&id, "failed").await;
+    assert_eq!((&pod["status"], &pod["failure"]), (&json!("running"), &Value::Null));
+    says_what_to_do(&pod["setup"], "install", "install_timeout");
+    assert!(pod["setup"]["output"].as_str().expect("its last output").contains("waiting for what never comes"));
+    assert_eq!(user.shell(&id, "pgrep -f 'sleep infinit[y]' || echo none").await, "none\n", "what hung is ended");
+    user.delete(&id).await;
+}
+
+#[tokio::test]
 async fn a_repository_that_can_not_be_had_is_told_with_step_reason_and_remedy() {
     let Some(fleet) = Fleet::open().await else { return };
     let (owner, member) = (fleet.user("owner").await, fleet.user("member").await);
@@ -239,6 +260,8 @@ async fn a_repository_that_can_not_be_had_is_told_with_step_reason_and_remedy() 
         (&owner, json!({ "repository": "owner/node-site", "branch": "gone" }), "branch_not_found"),
         (&member, json!({ "repository": "owner/private" }), "repository_not_found"),
         (&owner, json!({ "repository": "https://nowhere.pinacle.test/a/b.git" }), "repository_unreachable"),
+        // It takes the question and never answers.
+        (&owner, json!({ "repository": "owner/silent" }), "repository_unreachable"),
     ];
     let mut ids = Vec::new();
     for (user, body, code) in &cases {
@@ -600,6 +623,7 @@ async fn a_pod_goes_to_the_least_loaded_host_and_says_why() {
             ["cpu", "memory", "disk"].map(|what| host[what]["reserved"].as_f64().expect("a number") / host[what]["limit"].as_f64().expect("a number"))
         };
         let mut hosts = fleet.hosts().await;
+        hosts.retain(|host| host["state"] == "active");
         // Equal machines: the one with less reserved of what is scarcest; by name where they are level.
         hosts.sort_by(|a, b| load(a).into_iter().fold(0.0, f64::max).total_cmp(&load(b).into_iter().fold(0.0, f64::max)));
         let id = user.running().await;

@@ -97,7 +97,7 @@ impl Job for Tells {
         Outcome::Done
     }
 
-    async fn dead(&self, _: &Message, _: &str) {}
+    async fn dead(&self, _: &JobContext, _: &Message, _: &str) {}
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ impl Job for Fails {
         Outcome::Failed(format!("failure {}", self.runs.fetch_add(1, Ordering::SeqCst) + 1))
     }
 
-    async fn dead(&self, _: &Message, error: &str) {
+    async fn dead(&self, _: &JobContext, _: &Message, error: &str) {
         self.dead.send(error.to_owned()).expect("somebody listens");
     }
 }
@@ -316,7 +316,7 @@ impl Job for Counts {
         Outcome::Done
     }
 
-    async fn dead(&self, _: &Message, _: &str) {}
+    async fn dead(&self, _: &JobContext, _: &Message, _: &str) {}
 }
 
 #[tokio::test]
@@ -332,6 +332,7 @@ async fn many_workers_do_every_message_exactly_once() {
             key: None,
             priority: 0,
             delay: Duration::ZERO,
+            anew: false,
             message: json!({ "what": number.to_string() }),
             headers: json!({}),
         };
@@ -411,7 +412,7 @@ impl Job for Endless {
         std::future::pending().await
     }
 
-    async fn dead(&self, _: &Message, _: &str) {}
+    async fn dead(&self, _: &JobContext, _: &Message, _: &str) {}
 }
 
 #[tokio::test]

@@ -183,6 +183,11 @@ async fn to_everybody_but_operators_there_are_no_hosts() {
         let (status, problem) = answer(&stand, Some(&owner), operation, id).await;
         assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{} {}", operation.method, operation.path);
     }
+    // Nor does anybody else learn their names from the health of the parts.
+    for (token, names) in [(&operator, json!("one")), (&owner, Value::Null)] {
+        let health: Value = stand.request(Method::GET, "/health").bearer_auth(token).send().await.expect("an answer").json().await.expect("JSON");
+        assert_eq!((&health["details"]["hosts"][0]["name"], &health["parts"]["database"]), (&names, &json!("ok")), "{health}");
+    }
     let after: Value = stand.api(&operator, Method::GET, &format!("/hosts/{id}")).send().await.expect("an answer").json().await.expect("JSON");
     assert_eq!(after["state"], "joining");
 }

@@ -1,16 +1,18 @@
 //! Clones the repository into `/home/dev/<repo>`; what is cloned already is left as its user has it.
 
 use super::shell::Shell;
-use crate::jobs::run::{Halt, failure};
+use crate::jobs::{
+    run::{Halt, failure},
+    set_up_pod::words,
+};
 use pinacle_app::pods::{Failure, RepositoryAddress};
 use std::time::Duration;
 
 const STEP: &str = "clone";
-const DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// Half a clone lies here until it is whole: dying in between leaves nothing that looks finished.
 const PARTIAL: &str = "/home/dev/.cache/pinacle/clone";
-/// A server that sends less than this many bytes a second for so many seconds has gone silent.
-const ENV: [(&str, &str); 3] = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_HTTP_LOW_SPEED_LIMIT", "200"), ("GIT_HTTP_LOW_SPEED_TIME", "30")];
+/// A server that sends less than this many bytes a second has gone silent.
+const SILENCE_BYTES: &str = "200";
 
 pub struct Clone<'a> {
     pub address: &'a RepositoryAddress,
@@ -23,6 +25,10 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
         Some(branch) => format!("{} @ {branch}", clone.address),
         None => clone.address.to_string(),
     };
+    let limits = shell.run.control.config.setup;
+    let deadline = Duration::from_secs(limits.clone_seconds.into());
+    let silence = limits.git_silence_seconds.to_string();
+    let env = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_HTTP_LOW_SPEED_LIMIT", SILENCE_BYTES), ("GIT_HTTP_LOW_SPEED_TIME", silence.as_str())];
     let mut step = shell.run.begin(STEP, &what).await?;
     let git_folder = format!("{}/.git", shell.folder);
     let is_there = shell.quiet(STEP, &["test", "-d", &git_folder]).await?.ok();
@@ -34,7 +40,7 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
                 return Ok(commit);
             }
             // It was empty when it was cloned.
-            None => shell.logged(&mut step, &["git", "-C", &shell.folder, "pull", "--ff-only"], &ENV, None, DEADLINE).await?,
+            None => shell.logged(&mut step, &["git", "-C", &shell.folder, "pull", "--ff-only"], &env, None, deadline).await?,
         }
     } else {
         shell.quiet(STEP, &["rm", "-rf", "--", PARTIAL]).await?;
@@ -46,7 +52,7 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
         argv.extend(["clone", "--progress"]);
         argv.extend(clone.branch.into_iter().flat_map(|branch| ["--branch", branch]));
         argv.extend(["--", &url, PARTIAL]);
-        let ended = shell.logged(&mut step, &argv, &ENV, None, DEADLINE).await?;
+        let ended = shell.logged(&mut step, &argv, &env, None, deadline).await?;
         if ended.code == Some(0) && !shell.quiet(STEP, &["mv", "-T", "--", PARTIAL, &shell.folder]).await?.ok() {
             let message = format!("{} is in the way of the clone.", shell.folder);
             step.end("failed", &message).await?;
@@ -68,7 +74,7 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
             "Push a first commit from the terminal or from elsewhere, then retry the set-up.",
         )
     } else {
-        why(&output, ended.timed_out, clone.branch)
+        why(&output, ended.timed_out.then_some(deadline), clone.branch)
     };
     step.end("failed", &message).await?;
     Err(Halt::Final(Failure { output, ..failure(STEP, code, message, remedy) }))
@@ -93,14 +99,14 @@ pub fn short(commit: &str) -> &str {
 }
 
 /// What git's last words mean: code, sentence, remedy.
-fn why(output: &str, timed_out: bool, branch: Option<&str>) -> (&'static str, String, &'static str) {
+fn why(output: &str, timed_out: Option<Duration>, branch: Option<&str>) -> (&'static str, String, &'static str) {
     // Progress has figures of its own, which say nothing of what went wrong.
     let said: String = output.split(['\n', '\r']).filter(|line| !line.contains('%')).collect::<Vec<_>>().join("\n");
     let says = |words: &[&str]| words.iter().any(|w| said.contains(w));
-    if timed_out {
+    if let Some(limit) = timed_out {
         return (
             "repository_too_slow",
-            format!("The clone did not end within {} minutes.", DEADLINE.as_secs() / 60),
+            format!("The clone did not end within {}.", words(limit)),
             "Retry; a very large repository can be cloned in the terminal.",
         );
     }
@@ -159,8 +165,8 @@ mod tests {
             ("Receiving objects:  45% (401/891)\rerror: RPC failed; curl 56 Recv failure: Connection reset by peer", None, "repository_unreachable"),
             ("fatal: unable to access 'https://x/y/': The requested URL returned error: 403", None, "repository_not_found"),
         ] {
-            assert_eq!(why(output, false, branch).0, code, "{output}");
+            assert_eq!(why(output, None, branch).0, code, "{output}");
         }
-        assert_eq!(why("", true, None).0, "repository_too_slow");
+        assert_eq!(why("", Some(Duration::from_secs(600)), None).0, "repository_too_slow");
     }
 }

@@ -179,7 +179,7 @@ pub async fn on_host(db: impl PgExecutor<'_>, host: HostId) -> Result<Vec<OnHost
     .await
 }
 
-/// Which of these pods are known, on whatever host and in whatever state.
-pub async fn known(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
-    sqlx::query_as("SELECT id, status FROM pods WHERE id = ANY($1)").bind(ids).fetch_all(db).await
+/// Which of these pods are known, on whatever host and in whatever state, and whether they have work of somebody's.
+pub async fn known(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<(Uuid, bool)>, sqlx::Error> {
+    sqlx::query_as("SELECT id, booted AND status <> 'deleted' FROM pods WHERE id = ANY($1)").bind(ids).fetch_all(db).await
 }

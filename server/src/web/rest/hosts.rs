@@ -16,6 +16,7 @@ use pinacle_app::{
     pods::Page,
 };
 use pinacle_host::protocol::{JoinReply, JoinRequest};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -108,5 +109,5 @@ async fn trust_key(
 #[utoipa::path(post, path = "/hosts/join", tag = "hosts", request_body = Object, responses((status = 200, body = Object)))]
 async fn join(State(state): State<AppState>, headers: HeaderMap, JsonBody(request): JsonBody<JoinRequest>) -> Answer<Json<JoinReply>> {
     let token = bearer(&headers).ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "Send the one-time token: Authorization: Bearer …"))?;
-    Ok(Json((state.join)(token, request).await?))
+    Ok(Json(crate::hosts::join(&state.control, token.expose_secret(), request).await?))
 }

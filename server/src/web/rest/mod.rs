@@ -26,7 +26,7 @@ use http::{
     HeaderMap, HeaderValue, Method,
     header::{AUTHORIZATION, CACHE_CONTROL},
 };
-use pinacle_app::{AppError, AppResult, ErrorCode, pods::Page};
+use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, pods::Page};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use utoipa::{
@@ -114,14 +114,19 @@ async fn authenticate(State(state): State<AppState>, mut request: Request, next:
 }
 
 async fn admit(state: &AppState, request: &mut Request) -> AppResult<()> {
-    let token = bearer(request.headers()).ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "Send an API token: Authorization: Bearer …"))?;
-    let caller = caller_for_token(&state.control, token.expose_secret()).await?;
+    let caller = caller(state, request.headers()).await?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         may_change(&caller)?;
         state.changes.take(caller.user)?;
     }
     request.extensions_mut().insert(caller);
     Ok(())
+}
+
+/// Whose API token a request carries.
+pub(super) async fn caller(state: &AppState, headers: &HeaderMap) -> AppResult<Caller> {
+    let token = bearer(headers).ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "Send an API token: Authorization: Bearer …"))?;
+    caller_for_token(&state.control, token.expose_secret()).await
 }
 
 /// The token of the one Authorization header.

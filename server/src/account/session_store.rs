@@ -1,4 +1,4 @@
-//! Sessions in Postgres: the SQL of the browsers' door.
+//! Sessions in Postgres: the SQL of signed-in browsers.
 //!
 //! `save` only updates, so that a request that is still under way never revives a session that was ended.
 //! The table holds a hash of what is in the cookie: who reads the table can't sign in with it.
