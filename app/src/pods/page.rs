@@ -123,9 +123,10 @@ fn Standing(feed: Feed) -> impl IntoView {
                 view! {
                     <div class="note slow">
                         <p>
-                            <Status kind="queued" shape="s-queued" word="Queued" />
+                            <Status kind="queued" shape="s-queued" word="Waiting for room:" />
                             " "
                             {reason}
+                            ". It goes on by itself as soon as there is some, and gives up after 10 minutes."
                         </p>
                     </div>
                 }

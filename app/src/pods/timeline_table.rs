@@ -1,7 +1,7 @@
 //! The timeline: all steps on one clock, machine first, then set-up; the line between carries the moment of Running.
 
 use super::axis::{Axis, is_slow, tick_label, times_usual};
-use super::summary::{Outcome, Run};
+use super::summary::{Outcome, PutOff, Run};
 use super::timeline::{Part, StepRun, StepState};
 use crate::ui::icon::Shape;
 use crate::ui::time::{seconds, short_seconds};
@@ -120,6 +120,8 @@ fn row(run: &Run, at: usize, step: &StepRun, axis: Axis, due: Option<u32>, jump:
         StepState::Now => ("now", "s-provisioning", ", under way"),
         StepState::Failed => ("failed", "s-failed", ", failed"),
         StepState::Wait => ("wait", "s-waiting", ", waits for your approval"),
+        StepState::Later if run.put_off == Some(PutOff::Newer) => ("next", "g-skip", ", interrupted"),
+        StepState::Later => ("later", "s-queued", ", waits and is tried again"),
         StepState::Next if skipped => ("next", "g-skip", ", not begun"),
         StepState::Next => ("next", "g-next", ", not begun"),
     };
@@ -188,6 +190,11 @@ fn bars(run: &Run, at: usize, step: &StepRun, axis: Axis, took: Option<u32>, slo
             (end, words)
         }),
         StepState::Wait => Some((began + took, "waits for you".to_owned())),
+        StepState::Later => match run.put_off {
+            Some(PutOff::Room(_)) => Some((began + took, "waits for room".to_owned())),
+            Some(PutOff::Newer) => Some((began + took, "interrupted".to_owned())),
+            _ => Some((began + took, "tried again in a moment".to_owned())),
+        },
         _ => None,
     };
     view! {

@@ -84,6 +84,7 @@ fn announced(run: &Run) -> String {
         (Outcome::Ready, _) => "Ready".to_owned(),
         (Outcome::Going, Some((at, step))) => format!("{}, step {} of {}", step.label, at + 1, run.steps.len()),
         (Outcome::Waiting, Some((_, step))) => format!("{} waits for you", step.label),
+        (Outcome::PutOff, _) => run.tally().concat(),
         (Outcome::FailedMachine | Outcome::FailedSetup, Some((_, step))) => format!("{} failed", step.label),
         _ => String::new(),
     }
