@@ -4,6 +4,7 @@ use super::add::{ADD, AddHostDialog};
 use super::api::list_hosts;
 use super::row::{HostRow, LOSE, OfferedKeys, change};
 use super::{Host, HostState, HostVerb};
+use crate::ui::asking::ask_every;
 use crate::ui::clock::Ago;
 use crate::ui::dialog::{Closes, Dialog, Opens, close, open};
 use crate::ui::icon::Icon;
@@ -39,20 +40,12 @@ fn TheHosts(hosts: Vec<Host>) -> impl IntoView {
     let hosts = RwSignal::new(hosts);
     let losing = RwSignal::new(None::<Host>);
     Effect::new(move || {
-        let asking = set_interval_with_handle(
-            move || {
-                spawn_local(async move {
-                    if let Ok(new) = list_hosts().await {
-                        hosts.try_set(new);
-                    }
-                });
-            },
-            ASKED_EVERY,
-        );
-        on_cleanup(move || {
-            if let Ok(handle) = asking {
-                handle.clear();
-            }
+        ask_every(ASKED_EVERY, move || {
+            spawn_local(async move {
+                if let Ok(new) = list_hosts().await {
+                    hosts.try_set(new);
+                }
+            });
         });
     });
     let answering = move || hosts.with(|all| all.iter().filter(|host| host.reachable).count());

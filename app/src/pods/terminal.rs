@@ -4,6 +4,7 @@
 use super::PodStatus;
 use super::api::{end_terminal, list_terminals};
 use super::feed::Feed;
+use crate::ui::asking::ask_every;
 use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog, Opens, close};
 use crate::ui::icon::Icon;
@@ -67,12 +68,7 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
     Effect::new(move || {
         if running.get() {
             ask();
-            let asking = set_interval_with_handle(ask, ASKED_EVERY);
-            on_cleanup(move || {
-                if let Ok(handle) = asking {
-                    handle.clear();
-                }
-            });
+            ask_every(ASKED_EVERY, ask);
         }
     });
     let tabs = Memo::new(move |_| {

@@ -1,6 +1,7 @@
 //! Parts that every page uses.
 
 pub mod account_menu;
+pub mod asking;
 pub mod clock;
 pub mod copy;
 pub mod dialog;
