@@ -8,6 +8,7 @@ pub mod dialog;
 pub mod frame;
 pub mod icon;
 pub mod keys;
+pub mod list;
 pub mod live;
 pub mod not_found;
 pub mod palette;
