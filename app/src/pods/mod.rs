@@ -264,6 +264,9 @@ pub struct PodQuery {
     pub status: Option<String>,
     #[serde(default)]
     pub tier: Option<String>,
+    /// `me`: the caller's own alone.
+    #[serde(default)]
+    pub owner: Option<String>,
     #[serde(default)]
     pub cursor: Option<String>,
     /// 1–100; 50 if left out.

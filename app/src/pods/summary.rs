@@ -209,8 +209,7 @@ mod tests {
         ];
         assert_eq!(expected(&steps, 150, true), [None, Some((100, 300)), Some((300, 350))]);
         assert_eq!(expected(&steps, 900, true), [None, Some((100, 900)), Some((900, 950))]);
-        let run =
-            Run { steps: steps.to_vec(), elapsed: 900, running_after: None, going: true, put_off: None, expected: expected(&steps, 900, true) };
+        let run = Run { steps: steps.to_vec(), elapsed: 900, running_after: None, going: true, put_off: None, expected: expected(&steps, 900, true) };
         assert_eq!((run.left(), run.until(), run.usual()), (Some(50), 950, Some(350)));
         assert_eq!(run.tally().concat(), "Now b, step 2 of 3");
     }

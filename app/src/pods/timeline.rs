@@ -189,7 +189,8 @@ mod tests {
         let line = Timeline::fold(&events, &[], true);
         assert_eq!((line.steps[0].state, line.steps[0].what.as_str()), (StepState::Later, "no host has room for dev.large"));
         // Taken up again, it is a run of its own.
-        let again = [&events[..], &[event(3, 5000, 1, "reserve", EventKind::Begin, ""), event(4, 5020, 1, "reserve", EventKind::End, "host-a")]].concat();
+        let again =
+            [&events[..], &[event(3, 5000, 1, "reserve", EventKind::Begin, ""), event(4, 5020, 1, "reserve", EventKind::End, "host-a")]].concat();
         assert_eq!(Timeline::fold(&again, &[], true).steps[0].state, StepState::Done);
     }
 }

@@ -4,11 +4,11 @@ mod observations;
 mod reservations;
 mod wishes;
 
-pub use observations::{OnHost, Release, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host};
-pub use reservations::{addresses_on, ids_on_host, reserve, running_seconds, usage_of};
-pub use wishes::{
-    NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, insert, keep_idempotency_key, lock_owner, update, used, wish,
+pub use observations::{
+    OnHost, Release, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
 };
+pub use reservations::{addresses_on, ids_on_host, reserve, running_seconds, usage_of};
+pub use wishes::{NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, insert, keep_idempotency_key, lock_owner, update, used, wish};
 
 use ipnet::IpNet;
 use pinacle_app::{
@@ -173,7 +173,7 @@ pub async fn list_for(
          WHERE p.status <> 'deleted' AND ($2::uuid IS NULL OR p.team_id = $2)
            AND ($3::text IS NULL OR position(lower($3) IN lower(concat_ws(' ', p.name, p.repository, u.handle))) > 0)
            AND (cardinality($4::text[]) = 0 OR p.status = ANY($4)) AND ($5::text IS NULL OR p.tier = $5)
-           AND ($6::timestamptz IS NULL OR (p.created_at, p.id) < ($6, $7))
+           AND ($6::timestamptz IS NULL OR (p.created_at, p.id) < ($6, $7)) AND ($9::uuid IS NULL OR p.owner_id = $9)
          ORDER BY p.created_at DESC, p.id DESC LIMIT $8"
     ))
     .bind(user.0)
@@ -184,6 +184,7 @@ pub async fn list_for(
     .bind(after.map(|c| c.created_at))
     .bind(after.map(|c| c.id))
     .bind(limit)
+    .bind(query.owner.as_ref().map(|_| user.0))
     .fetch_all(db)
     .await
 }
