@@ -57,7 +57,7 @@ pub struct Feed {
     pub usual: StoredValue<Vec<UsualTime>>,
     pub month: RwSignal<MonthUse>,
     /// Begins, ends and changes of status: what the timeline is folded from.
-    marks: RwSignal<Vec<PodEvent>>,
+    pub marks: RwSignal<Vec<PodEvent>>,
     last_seq: StoredValue<i64>,
     cutter: StoredValue<Lines>,
 }
@@ -96,6 +96,18 @@ impl Feed {
                 });
             }
         });
+    }
+
+    /// The whole log as text, a line each.
+    pub fn log_text(self) -> Signal<String> {
+        Signal::derive(move || {
+            self.lines.with(|all| all.iter().map(|line| format!("{:>8} {:<10} {}\n", line.seconds(), line.step, line.text)).collect())
+        })
+    }
+
+    /// Name of the file that the log is saved as.
+    pub fn log_file(self) -> Signal<String> {
+        Signal::derive(move || self.pod.with(|pod| format!("{}-log.txt", pod.name)))
     }
 
     /// The latest run, folded again whenever a step begins or ends.

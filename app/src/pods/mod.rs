@@ -10,6 +10,7 @@ mod feed;
 mod files;
 mod filter;
 mod form;
+mod happened;
 mod head;
 mod lines;
 mod list;

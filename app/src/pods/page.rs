@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::failed::{MachineFailed, SetupFailed};
 use super::feed::{Feed, PodStart, load};
 use super::files::Files;
+use super::happened::Happened;
 use super::head::PodHead;
 use super::log::Log;
 use super::processes::Processes;
@@ -71,19 +72,20 @@ fn ThePod(start: PodStart) -> impl IntoView {
             <div class="split">
                 <div>
                     <Standing feed />
-                    <MachineFailed pod />
-                    <SetupFailed pod />
+                    <MachineFailed feed />
+                    <SetupFailed feed />
                     <Approve pod />
                     <div class:later=move || terminal_first.get() && attention(feed)>
                         <TimelineView feed jump=Callback::new(move |step| jump.set(Some(step))) />
                     </div>
                     <Terminals feed />
                     <Processes feed />
-                    <Log lines=feed.lines jump />
+                    <Log feed jump />
                 </div>
                 <aside aria-label="About this pod">
                     <Facts feed />
                     <Files feed />
+                    <Happened feed />
                 </aside>
             </div>
         </main>

@@ -5,6 +5,7 @@ pub mod asking;
 pub mod clock;
 pub mod copy;
 pub mod dialog;
+pub mod download;
 pub mod frame;
 pub mod icon;
 pub mod keys;
