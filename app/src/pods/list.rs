@@ -47,17 +47,22 @@ struct Listing {
     next_cursor: Option<String>,
     /// Offered when there is no pod at all.
     repositories: Vec<Repository>,
+    /// Why GitHub gave none.
+    silent: Option<String>,
 }
 
 async fn load(filter: Filter) -> AppResult<Listing> {
     let all = list_pods(filter.query(false, ALL_AT_ONCE)).await?;
     if all.next_cursor.is_none() {
         let none = all.items.is_empty() && filter.count() == 0;
-        let offered = if none { account_repositories(None, None).await.map(|page| page.items).unwrap_or_default() } else { Vec::new() };
-        return Ok(Listing { pods: all.items, complete: true, next_cursor: None, repositories: offered });
+        let (repositories, silent) = match none {
+            true => account_repositories(None, None).await.map_or_else(|error| (Vec::new(), Some(error.message)), |page| (page.items, None)),
+            false => (Vec::new(), None),
+        };
+        return Ok(Listing { pods: all.items, complete: true, next_cursor: None, repositories, silent });
     }
     let page = list_pods(filter.query(true, A_PAGE)).await?;
-    Ok(Listing { pods: page.items, complete: false, next_cursor: page.next_cursor, repositories: Vec::new() })
+    Ok(Listing { pods: page.items, complete: false, next_cursor: page.next_cursor, repositories: Vec::new(), silent: None })
 }
 
 #[component]
@@ -96,7 +101,7 @@ pub fn PodsPage() -> impl IntoView {
 
 #[component]
 fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Filter>, me: Option<UserId>) -> impl IntoView {
-    let Listing { pods, complete, next_cursor, repositories } = listing;
+    let Listing { pods, complete, next_cursor, repositories, silent } = listing;
     // What was loaded, with what has come since.
     let all = Memo::new(move |_| {
         let mut all: HashMap<PodId, Pod> = pods.iter().map(|pod| (pod.id, pod.clone())).collect();
@@ -138,7 +143,7 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
         </div>
         <Show
             when=move || !nothing.get()
-            fallback=move || view! { <Blank repositories=repositories.clone() /> }
+            fallback=move || view! { <Blank repositories=repositories.clone() silent=silent.clone() /> }
         >
             <Tools filter all complete me />
             <div on:mouseenter=move |_| hovered.set(true) on:mouseleave=move |_| hovered.set(false)>
@@ -339,7 +344,7 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool, m
 
 /// No pods yet: says what to do next.
 #[component]
-fn Blank(repositories: Vec<Repository>) -> impl IntoView {
+fn Blank(repositories: Vec<Repository>, silent: Option<String>) -> impl IntoView {
     const OFFERED: usize = 6;
     const SCRIPT: &str = "curl \"$PINACLE/api/v1/pods\" \\\n  -H \"Authorization: Bearer $PINACLE_TOKEN\" \\\n  -H \"Idempotency-Key: $(uuidgen)\" \\\n  --json '{\"name\": \"shop\", \"tier\": \"dev.small\",\n           \"repository\": \"acme/shop\", \"branch\": \"main\"}'";
     view! {
@@ -384,6 +389,14 @@ fn Blank(repositories: Vec<Repository>) -> impl IntoView {
                                 .collect_view()}
                         </tbody>
                     </table>
+                    {silent
+                        .map(|why| {
+                            view! {
+                                <div class="nothing">
+                                    <p>{format!("Your repositories could not be listed: {why}")}</p>
+                                </div>
+                            }
+                        })}
                     <div class="more">
                         <a class="link" href="/pods/new">
                             "Another repository, any https address, or an empty pod"
