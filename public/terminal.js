@@ -3,7 +3,10 @@
 // From the server: {"ack": N} input bytes of this client that reached the pod (null: unknown), {"exit": {code}},
 // {"closed": {reason}}. To it: {"resize": {cols, rows}}, and {"ack_out": N} output bytes drawn on this connection.
 
-const INPUT_LIMIT = 64 * 1024; // bytes kept while the connection is lost
+const TYPED_LIMIT = 64 * 1024; // bytes that are taken in while the connection is lost
+const PASTE_LIMIT = 16 * 1024 * 1024; // bytes that wait for the pod in all: more is a file
+const PIECE = 32 * 1024; // bytes of one message
+const WINDOW = 256 * 1024; // bytes on their way that the pod has not taken: the server drops who sends 4 MiB ahead of it
 const ACK_EVERY = 128 * 1024; // bytes drawn between two acknowledgements
 const RETRY_MS = [250, 500, 1000, 2000, 5000];
 const SCROLLBACK = 10_000; // lines
@@ -16,46 +19,71 @@ const load = () =>
     await Promise.all(ADDONS.map((name) => import(`/vendor/${name}.js`)));
   })());
 
-// What was typed and may not have reached the pod. `base` is the number of bytes before the first one kept.
+// What was typed and may not have reached the pod, in pieces. `base` is the number of bytes before the first one kept.
 class Outbox {
   constructor() {
-    this.kept = new Uint8Array(0);
+    this.pieces = [];
     this.base = 0;
     this.sent = 0;
+    this.end = 0;
   }
 
-  // False when it is full: then nothing of it is taken, rather than half a line.
-  add(bytes) {
-    if (this.kept.length + bytes.length > INPUT_LIMIT) return false;
-    const all = new Uint8Array(this.kept.length + bytes.length);
-    all.set(this.kept);
-    all.set(bytes, this.kept.length);
-    this.kept = all;
+  // False when there is no room: then nothing of it is taken, rather than half a line.
+  add(bytes, limit) {
+    if (this.end - this.base + bytes.length > limit) return false;
+    const last = this.pieces.at(-1);
+    // Keys join the piece that waits, so that each is not a message of its own.
+    if (last && this.end - last.length >= this.sent && last.length + bytes.length <= PIECE) {
+      const both = new Uint8Array(last.length + bytes.length);
+      both.set(last);
+      both.set(bytes, last.length);
+      this.pieces[this.pieces.length - 1] = both;
+    } else {
+      for (let at = 0; at < bytes.length; at += PIECE) this.pieces.push(bytes.subarray(at, at + PIECE));
+    }
+    this.end += bytes.length;
     return true;
   }
 
   acknowledge(total) {
-    const reached = Math.min(Math.max(total - this.base, 0), this.kept.length);
-    this.kept = this.kept.subarray(reached);
-    this.base += reached;
+    const reached = Math.min(total, this.end);
+    while (this.base < reached) {
+      const [first] = this.pieces;
+      const whole = first.length <= reached - this.base;
+      const taken = whole ? first.length : reached - this.base;
+      if (whole) this.pieces.shift();
+      else this.pieces[0] = first.subarray(taken);
+      this.base += taken;
+    }
     this.sent = Math.max(this.sent, this.base);
   }
 
   // Before anything is sent on a new connection. Unknown: what was sent once is not sent again, and counting begins anew.
   resume(total) {
+    this.acknowledge(total ?? this.sent);
     if (total === null) {
-      this.kept = this.kept.subarray(this.sent - this.base);
+      this.end -= this.base;
       this.base = 0;
-    } else {
-      this.acknowledge(total);
     }
     this.sent = this.base;
   }
 
+  // The next piece, as long as the pod keeps up.
   take() {
-    const bytes = this.kept.subarray(this.sent - this.base);
-    this.sent += bytes.length;
-    return bytes;
+    if (this.sent - this.base >= WINDOW) return undefined;
+    let begin = this.base;
+    for (const piece of this.pieces) {
+      if (begin >= this.sent) {
+        this.sent = begin + piece.length;
+        return piece;
+      }
+      begin += piece.length;
+    }
+    return undefined;
+  }
+
+  get unsent() {
+    return this.end - this.sent;
   }
 }
 
@@ -224,7 +252,8 @@ class PinacleTerminal extends HTMLElement {
     if ('ack' in news) {
       if (this.ready) {
         this.outbox.acknowledge(news.ack ?? 0);
-        if (this.typedAt) {
+        this.flush();
+        if (this.typedAt && this.outbox.unsent === 0) {
           this.latency = Math.max(1, Math.round(performance.now() - this.typedAt));
           this.typedAt = 0;
           this.show('Connected', 'running');
@@ -246,19 +275,21 @@ class PinacleTerminal extends HTMLElement {
 
   type(bytes) {
     if (this.log || this.ended) return;
-    if (!this.outbox.add(bytes)) {
-      this.show('Reconnecting. No more can be typed until then', 'slow');
+    if (!this.outbox.add(bytes, this.ready ? PASTE_LIMIT : TYPED_LIMIT)) {
+      const words = this.ready ? 'Too much at once. Upload it as a file instead' : 'Reconnecting. No more can be typed until then';
+      this.show(words, 'slow');
       return;
     }
     this.flush();
+    if (this.ready && this.outbox.unsent > 0) this.show(`Pasting ${Math.ceil(this.outbox.unsent / 1024).toLocaleString('en')} KB`, 'provisioning');
   }
 
   flush() {
     if (!this.ready || this.socket.readyState !== WebSocket.OPEN) return;
-    const bytes = this.outbox.take();
-    if (bytes.length === 0) return;
-    this.typedAt ||= performance.now();
-    this.socket.send(bytes);
+    for (let piece = this.outbox.take(); piece; piece = this.outbox.take()) {
+      this.typedAt ||= performance.now();
+      this.socket.send(piece);
+    }
   }
 
   tell(message) {

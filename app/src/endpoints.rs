@@ -4,7 +4,7 @@ use crate::account::api::{
     Account, AccountBranches, AccountQuota, AccountRepositories, CreateToken, EndAllSessions, EndSession, ListSessions, ListTokens, RevokeToken,
     SetTheme,
 };
-use crate::hosts::api::{AddHost, ChangeHost, GetHost, ListHosts, TrustHostKey};
+use crate::hosts::api::{AddHost, ChangeHost, GetHost, ListHostPods, ListHosts, TrustHostKey};
 use crate::pods::api::{
     ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
     RestartProcess, RetrySetup, SuggestPodName, UpdatePod, WishPod,
@@ -45,6 +45,7 @@ pub fn endpoints() -> Vec<&'static str> {
         EndTerminal::PATH,
         ListHosts::PATH,
         GetHost::PATH,
+        ListHostPods::PATH,
         AddHost::PATH,
         ChangeHost::PATH,
         TrustHostKey::PATH,

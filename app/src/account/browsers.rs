@@ -4,10 +4,14 @@ use super::BrowserSession;
 use super::api::{EndAllSessions, EndSession, end_session};
 use crate::ids::SessionId;
 use crate::ui::clock::{Ago, Until};
+use crate::ui::list::{Column, List};
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos::task::spawn_local;
+
+const COLUMNS: [Column; 6] =
+    [Column::Text("Browser"), Column::Text("Address"), Column::Text("Ends"), Column::Text("Last seen"), Column::Text("Signed in"), Column::Actions];
 
 #[component]
 pub fn Browsers(sessions: Vec<BrowserSession>) -> impl IntoView {
@@ -35,28 +39,11 @@ pub fn Browsers(sessions: Vec<BrowserSession>) -> impl IntoView {
                     </button>
                 </form>
             </header>
-            <div class="list keys">
-                <table>
-                    <caption class="sr">"Browsers in which you are signed in"</caption>
-                    <thead>
-                        <tr>
-                            <th scope="col">"Browser"</th>
-                            <th scope="col">"Address"</th>
-                            <th scope="col">"Ends"</th>
-                            <th scope="col">"Last seen"</th>
-                            <th scope="col">"Signed in"</th>
-                            <th scope="col">
-                                <span class="sr">"Actions"</span>
-                            </th>
-                        </tr>
-                    </thead>
-                    <tbody>
-                        <For each=move || sessions.get() key=|session| session.id let:session>
-                            <Row session end />
-                        </For>
-                    </tbody>
-                </table>
-            </div>
+            <List class="keys" caption="Browsers in which you are signed in" columns=&COLUMNS>
+                <For each=move || sessions.get() key=|session| session.id let:session>
+                    <Row session end />
+                </For>
+            </List>
         </section>
     }
 }
@@ -100,10 +87,10 @@ fn Row(session: BrowserSession, end: Callback<SessionId>) -> impl IntoView {
                 {session.current.then(|| view! { " " <span class="dim">"this browser"</span> })}
             </th>
             <td class="c-scope mid">{session.address.clone()}</td>
-            <td class="c-ends mid">
+            <td class="c-ends mid" data-label="Ends">
                 <Until at=session.expires_at />
             </td>
-            <td class="c-used mid">{if session.current { "now".into_any() } else { view! { <Ago at=session.seen_at /> }.into_any() }}</td>
+            <td class="c-used mid" data-label="Last seen">{if session.current { "now".into_any() } else { view! { <Ago at=session.seen_at /> }.into_any() }}</td>
             <td class="c-made dim">
                 <Ago at=session.created_at />
             </td>

@@ -8,6 +8,7 @@ use crate::ui::clock::{Ago, Clock, Until};
 use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog, Opens, close, open};
 use crate::ui::icon::{Icon, Shape};
+use crate::ui::list::{Column, List};
 use crate::ui::problem::FieldError;
 use crate::ui::time::{day, millis};
 use crate::ui::toast::Notice;
@@ -20,6 +21,8 @@ const CREATE: &str = "create-token";
 const MADE: &str = "made-token";
 const REVOKE: &str = "revoke-token";
 const TERMS: [(u32, &str); 4] = [(7, "in 7 days"), (30, "in 30 days"), (90, "in 90 days"), (365, "in a year")];
+const COLUMNS: [Column; 6] =
+    [Column::Text("Name"), Column::Text("Scope"), Column::Text("Ends"), Column::Text("Last used"), Column::Text("Created"), Column::Actions];
 const ENDS_SOON_MS: i64 = 7 * 24 * 3600 * 1000;
 
 fn words(scope: TokenScope) -> &'static str {
@@ -64,33 +67,24 @@ pub fn Tokens(tokens: Vec<ApiToken>) -> impl IntoView {
                     </Opens>
                 </div>
             </header>
-            <div class="list keys">
-                <table>
-                    <caption class="sr">"Your API tokens"</caption>
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"Scope"</th>
-                            <th scope="col">"Ends"</th>
-                            <th scope="col">"Last used"</th>
-                            <th scope="col">"Created"</th>
-                            <th scope="col">
-                                <span class="sr">"Actions"</span>
-                            </th>
-                        </tr>
-                    </thead>
-                    <tbody>
-                        <For each=move || tokens.get() key=|token| token.id let:token>
-                            <Row token ask />
-                        </For>
-                    </tbody>
-                </table>
-                <Show when=move || tokens.with(Vec::is_empty)>
-                    <div class="nothing">
-                        <p>"No tokens. Create one to drive Pinacle from a script."</p>
-                    </div>
-                </Show>
-            </div>
+            <List
+                class="keys"
+                caption="Your API tokens"
+                columns=&COLUMNS
+                foot=move || {
+                    view! {
+                        <Show when=move || tokens.with(Vec::is_empty)>
+                            <div class="nothing">
+                                <p>"No tokens. Create one to drive Pinacle from a script."</p>
+                            </div>
+                        </Show>
+                    }
+                }
+            >
+                <For each=move || tokens.get() key=|token| token.id let:token>
+                    <Row token ask />
+                </For>
+            </List>
         </section>
         <Create tokens made />
         <Made made />
@@ -127,12 +121,12 @@ fn Row(token: ApiToken, ask: Callback<TokenId>) -> impl IntoView {
                 {token.name.clone()}
             </th>
             <td class="c-scope">{words(token.scope)}</td>
-            <td class="c-ends mid">
+            <td class="c-ends mid" data-label="Ends">
                 <span class=move || if soon.get() { "status slow" } else { "" }>
                     {move || soon.get().then(|| view! { <Shape name="s-slow" /> })} <Until at=token.expires_at />
                 </span>
             </td>
-            <td class="c-used mid">
+            <td class="c-used mid" data-label="Last used">
                 {match token.last_used_at {
                     Some(at) => view! { <Ago at /> }.into_any(),
                     None => view! { <span class="dim">"never"</span> }.into_any(),

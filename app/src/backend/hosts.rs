@@ -2,7 +2,7 @@
 
 use super::Caller;
 use crate::error::AppResult;
-use crate::hosts::{Host, HostVerb, JoinInvitation, NewHost};
+use crate::hosts::{Host, HostPod, HostVerb, JoinInvitation, NewHost};
 use crate::ids::HostId;
 use async_trait::async_trait;
 
@@ -10,6 +10,8 @@ use async_trait::async_trait;
 pub trait Hosts: Send + Sync {
     async fn hosts(&self, caller: &Caller) -> AppResult<Vec<Host>>;
     async fn host(&self, caller: &Caller, id: HostId) -> AppResult<Host>;
+    /// The pods that have their place on it, by owner and name.
+    async fn host_pods(&self, caller: &Caller, id: HostId) -> AppResult<Vec<HostPod>>;
     /// Adds a host that is to join, or makes a new token for one of that name that has not joined yet.
     async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation>;
     async fn change_host(&self, caller: &Caller, id: HostId, verb: HostVerb) -> AppResult<Host>;

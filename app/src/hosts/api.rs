@@ -1,6 +1,6 @@
 //! What an operator's browser may ask of hosts.
 
-use super::{Host, HostVerb, JoinInvitation, Transport};
+use super::{Host, HostPod, HostVerb, JoinInvitation, Transport};
 use crate::error::AppError;
 use crate::ids::HostId;
 use leptos::prelude::*;
@@ -15,6 +15,12 @@ pub async fn list_hosts() -> Result<Vec<Host>, AppError> {
 pub async fn get_host(id: HostId) -> Result<Host, AppError> {
     let (backend, caller) = crate::server::door()?;
     backend.host(&caller, id).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/pods")]
+pub async fn list_host_pods(id: HostId) -> Result<Vec<HostPod>, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.host_pods(&caller, id).await
 }
 
 #[server(prefix = "/fn", endpoint = "hosts/add")]

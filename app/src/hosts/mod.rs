@@ -4,11 +4,13 @@ mod add;
 pub mod api;
 mod capacity;
 mod page;
+mod pods;
 mod row;
 
 pub use page::HostsPage;
 
-use crate::ids::HostId;
+use crate::ids::{HostId, PodId};
+use crate::pods::{PodStatus, Tier};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -70,6 +72,17 @@ pub struct Host {
     pub software: String,
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_seen_at: Option<OffsetDateTime>,
+}
+
+/// A pod that has its place on a host, as far as an operator may know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HostPod {
+    pub id: PodId,
+    pub name: String,
+    /// Handle of the owner.
+    pub owner: String,
+    pub tier: Tier,
+    pub status: PodStatus,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

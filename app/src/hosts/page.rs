@@ -2,11 +2,14 @@
 
 use super::add::{ADD, AddHostDialog};
 use super::api::list_hosts;
+use super::pods::HostPods;
 use super::row::{HostRow, LOSE, OfferedKeys, change};
 use super::{Host, HostState, HostVerb};
+use crate::ui::asking::ask_every;
 use crate::ui::clock::Ago;
 use crate::ui::dialog::{Closes, Dialog, Opens, close, open};
 use crate::ui::icon::Icon;
+use crate::ui::list::{Column, List};
 use crate::ui::problem::Problem;
 use crate::ui::status::Status;
 use crate::ui::time::{count, thousands};
@@ -14,10 +17,22 @@ use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_meta::Title;
+use leptos_router::hooks::use_query_map;
 use std::time::Duration;
 
 /// Hosts have no stream: the list is asked for again.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
+
+const COLUMNS: [Column; 8] = [
+    Column::Text("Host"),
+    Column::Text("State"),
+    Column::Text("CPU"),
+    Column::Text("Memory, GB"),
+    Column::Text("Disk, GB"),
+    Column::Figure("Pods"),
+    Column::Figure("Last seen"),
+    Column::Actions,
+];
 
 #[component]
 pub fn HostsPage() -> impl IntoView {
@@ -38,21 +53,19 @@ pub fn HostsPage() -> impl IntoView {
 fn TheHosts(hosts: Vec<Host>) -> impl IntoView {
     let hosts = RwSignal::new(hosts);
     let losing = RwSignal::new(None::<Host>);
+    // Whose pods are listed is in the address, by the host's name.
+    let query = use_query_map();
+    let opened = Memo::new(move |_| {
+        let name = query.with(|query| query.get("host")).unwrap_or_default();
+        hosts.with(|all| all.iter().find(|host| host.name == name).map(|host| host.id))
+    });
     Effect::new(move || {
-        let asking = set_interval_with_handle(
-            move || {
-                spawn_local(async move {
-                    if let Ok(new) = list_hosts().await {
-                        hosts.try_set(new);
-                    }
-                });
-            },
-            ASKED_EVERY,
-        );
-        on_cleanup(move || {
-            if let Ok(handle) = asking {
-                handle.clear();
-            }
+        ask_every(ASKED_EVERY, move || {
+            spawn_local(async move {
+                if let Ok(new) = list_hosts().await {
+                    hosts.try_set(new);
+                }
+            });
         });
     });
     let answering = move || hosts.with(|all| all.iter().filter(|host| host.reachable).count());
@@ -88,38 +101,26 @@ fn TheHosts(hosts: Vec<Host>) -> impl IntoView {
                 </div>
             </div>
             <Warnings hosts losing />
-            <div class="list hosts">
-                <table>
-                    <caption class="sr">"Pod hosts: what is reserved of what may be reserved, by resource"</caption>
-                    <thead>
-                        <tr>
-                            <th scope="col">"Host"</th>
-                            <th scope="col">"State"</th>
-                            <th scope="col">"CPU"</th>
-                            <th scope="col">"Memory, GB"</th>
-                            <th scope="col">"Disk, GB"</th>
-                            <th scope="col" class="num">
-                                "Pods"
-                            </th>
-                            <th scope="col" class="num">
-                                "Last seen"
-                            </th>
-                            <th scope="col">
-                                <span class="sr">"Actions"</span>
-                            </th>
-                        </tr>
-                    </thead>
-                    <tbody>
-                        {move || hosts.get().into_iter().map(|host| view! { <HostRow host hosts losing /> }).collect_view()}
-                    </tbody>
-                </table>
-                <Show when=move || hosts.with(Vec::is_empty)>
-                    <div class="nothing">
-                        <p>"No hosts yet. Pods wait until there is one."</p>
-                    </div>
-                </Show>
-            </div>
+            <List
+                class="hosts"
+                caption="Pod hosts: what is reserved of what may be reserved, by resource"
+                columns=&COLUMNS
+                foot=move || {
+                    view! {
+                        <Show when=move || hosts.with(Vec::is_empty)>
+                            <div class="nothing">
+                                <p>"No hosts yet. Pods wait until there is one."</p>
+                            </div>
+                        </Show>
+                    }
+                }
+            >
+                <For each=move || hosts.with(|all| all.iter().map(|host| host.id).collect::<Vec<_>>()) key=|id| *id let:id>
+                    <HostRow id hosts losing opened />
+                </For>
+            </List>
             <Legend />
+            <HostPods hosts opened />
         </main>
         <AddHostDialog hosts />
         <LoseDialog hosts losing />

@@ -2,7 +2,8 @@
 
 use super::api::{TrustHostKey, change_host, trust_host_key};
 use super::capacity::CapacityBar;
-use super::{Host, HostState, HostVerb};
+use super::{Capacity, Host, HostState, HostVerb};
+use crate::ids::HostId;
 use crate::ui::clock::Ago;
 use crate::ui::dialog::open;
 use crate::ui::icon::Icon;
@@ -79,87 +80,143 @@ pub fn HostMark(state: HostState, reachable: bool) -> impl IntoView {
     }
 }
 
-/// `losing` is the host that the dialog asks about.
+/// `losing` is the host that the dialog asks about, `opened` the one whose pods are listed. Only what has changed of a row
+/// is drawn again, so that an open menu and the focus stay where they are.
 #[component]
-pub fn HostRow(host: Host, hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<Host>>) -> impl IntoView {
-    let notice = Notice::here();
-    let menu = format!("host-{}", host.id);
-    let about = format!("{}:{}, pods get {}. {}", host.address, host.port, host.pod_cidr, host.software);
-    let seen = match host.last_seen_at {
-        Some(at) => view! { <Ago at /> }.into_any(),
-        None => "never".into_any(),
+pub fn HostRow(id: HostId, hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<Host>>, opened: Memo<Option<HostId>>) -> impl IntoView {
+    let host = Memo::new(move |_| hosts.with(|all| all.iter().find(|host| host.id == id).cloned()));
+    let menu = format!("host-{id}");
+    let name = Memo::new(move |_| host.with(|host| host.as_ref().map(|host| host.name.clone()).unwrap_or_default()));
+    let about = move || {
+        let words = |host: &Host| format!("{}:{}, pods get {}. {}", host.address, host.port, host.pod_cidr, host.software);
+        host.with(|host| host.as_ref().map(words))
     };
-    let act = {
-        let host = host.clone();
-        move |verb: HostVerb, words: &'static str, class: &'static str| {
-            let host = host.clone();
-            let name = format!("{words} {}", host.name);
-            let run = move |_| {
-                if verb == HostVerb::Lost {
-                    losing.set(Some(host.clone()));
-                    open(LOSE);
-                } else {
-                    change(hosts, &host, verb, notice);
-                }
-            };
-            let words = if verb == HostVerb::Lost { "Mark lost…" } else { words };
-            view! {
-                <button type="button" class=class aria-label=name on:click=run>
-                    {words}
-                </button>
-            }
-        }
+    let state = Memo::new(move |_| host.with(|host| host.as_ref().map(|host| (host.state, host.reachable))));
+    let capacity = move |of: fn(&Host) -> Capacity, show: fn(u64) -> String| {
+        let of = Memo::new(move |_| host.with(|host| host.as_ref().map(of).unwrap_or_default()));
+        move || view! { <CapacityBar of=of.get() show /> }
     };
-    let quick = match host.state {
-        _ if !host.reachable && !matches!(host.state, HostState::Joining | HostState::Lost) => {
-            Some(act(HostVerb::Lost, "Mark lost", "btn quiet small"))
-        }
-        HostState::Active => Some(act(HostVerb::Cordon, "Cordon", "btn quiet small")),
-        HostState::Cordoned | HostState::Draining => Some(act(HostVerb::Activate, "Activate", "btn quiet small")),
-        HostState::Joining | HostState::Lost => None,
-    };
+    let seen = Memo::new(move |_| host.with(|host| host.as_ref().and_then(|host| host.last_seen_at)));
+    let pods = Memo::new(move |_| host.with(|host| host.as_ref().map_or(0, |host| host.pods)));
     view! {
         <tr>
             <th scope="row" class="name" title=about>
-                {host.name.clone()}
+                {name}
             </th>
-            <td class="c-state">
-                <HostMark state=host.state reachable=host.reachable />
-            </td>
+            <td class="c-state">{move || state.get().map(|(state, reachable)| view! { <HostMark state reachable /> })}</td>
             <td class="c-cpu" data-label="CPU">
-                <CapacityBar of=host.cpu show=cores />
+                {capacity(|host| host.cpu, cores)}
             </td>
             <td class="c-mem" data-label="Memory, GB">
-                <CapacityBar of=host.memory show=whole_gb />
+                {capacity(|host| host.memory, whole_gb)}
             </td>
             <td class="c-disk" data-label="Disk, GB">
-                <CapacityBar of=host.disk show=whole_gb />
+                {capacity(|host| host.disk, whole_gb)}
             </td>
             <td class="c-pods num" data-label="Pods">
-                {host.pods}
+                <PodsLink name pods opened=Signal::derive(move || opened.get() == Some(id)) />
             </td>
-            <td class=if host.reachable { "c-when num dim" } else { "c-when num late" }>{seen}</td>
+            <td class=move || if state.get().is_some_and(|(_, reachable)| reachable) { "c-when num dim" } else { "c-when num late" }>
+                {move || match seen.get() {
+                    Some(at) => view! { <Ago at /> }.into_any(),
+                    None => "never".into_any(),
+                }}
+            </td>
             <td class="c-acts">
                 <div class="acts">
-                    {quick}
+                    {move || state.get().map(|(state, reachable)| view! { <Quick state reachable host hosts losing /> })}
                     <button
                         type="button"
                         class="btn quiet small icon"
                         popovertarget=menu.clone()
-                        aria-label=format!("Actions for {}", host.name)
+                        aria-label=move || format!("Actions for {}", name.get())
                     >
                         <Icon name="more" />
                     </button>
                 </div>
                 <div class="menu" id=menu popover="auto">
-                    {act(HostVerb::Activate, "Activate", "")}
-                    {act(HostVerb::Cordon, "Cordon", "")}
-                    {act(HostVerb::Drain, "Drain", "")}
+                    <ActButton verb=HostVerb::Activate class="" host hosts losing />
+                    <ActButton verb=HostVerb::Cordon class="" host hosts losing />
+                    <ActButton verb=HostVerb::Drain class="" host hosts losing />
                     <hr />
-                    {act(HostVerb::Lost, "Mark lost", "danger")}
+                    <ActButton verb=HostVerb::Lost class="danger" host hosts losing />
                 </div>
             </td>
         </tr>
+    }
+}
+
+/// How many pods it has, as the way to their list and back.
+#[component]
+fn PodsLink(name: Memo<String>, pods: Memo<u32>, opened: Signal<bool>) -> impl IntoView {
+    let href = move || match opened.get() {
+        true => "/hosts".to_owned(),
+        false => format!("/hosts?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("host", &name.get()).finish()),
+    };
+    move || {
+        let number = pods.get();
+        if number == 0 && !opened.get() {
+            return number.into_any();
+        }
+        let words = move || format!("{}: {}", name.get(), if opened.get() { "hide its pods" } else { "list its pods" });
+        view! {
+            <a
+                class="link"
+                href=href
+                data-noscroll="true"
+                title=words
+                aria-expanded=move || if opened.get() { "true" } else { "false" }
+            >
+                {number}
+                <span class="sr">{move || format!(" pods on {}", name.get())}</span>
+            </a>
+        }
+        .into_any()
+    }
+}
+
+/// The one thing that is most likely wanted.
+#[component]
+fn Quick(state: HostState, reachable: bool, host: Memo<Option<Host>>, hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<Host>>) -> impl IntoView {
+    let verb = match state {
+        HostState::Joining | HostState::Lost => None,
+        _ if !reachable => Some(HostVerb::Lost),
+        HostState::Active => Some(HostVerb::Cordon),
+        HostState::Cordoned | HostState::Draining => Some(HostVerb::Activate),
+    };
+    verb.map(|verb| view! { <ActButton verb class="btn quiet small" host hosts losing /> })
+}
+
+#[component]
+fn ActButton(
+    verb: HostVerb,
+    class: &'static str,
+    host: Memo<Option<Host>>,
+    hosts: RwSignal<Vec<Host>>,
+    losing: RwSignal<Option<Host>>,
+) -> impl IntoView {
+    let notice = Notice::here();
+    let words = match verb {
+        HostVerb::Activate => "Activate",
+        HostVerb::Cordon => "Cordon",
+        HostVerb::Drain => "Drain",
+        HostVerb::Lost => "Mark lost",
+    };
+    let name = move || host.with(|host| host.as_ref().map(|host| format!("{words}: {}", host.name)));
+    let run = move |_| {
+        let Some(host) = host.get_untracked() else { return };
+        if verb == HostVerb::Lost {
+            losing.set(Some(host));
+            open(LOSE);
+        } else {
+            change(hosts, &host, verb, notice);
+        }
+    };
+    view! {
+        <button type="button" class=class aria-label=name on:click=run>
+            {words}
+            {(verb == HostVerb::Lost).then_some("…")}
+        </button>
     }
 }
 

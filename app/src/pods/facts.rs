@@ -21,8 +21,13 @@ pub fn Facts(feed: Feed) -> impl IntoView {
                 {move || feed.pod.with(place)} <div>
                     <dt>"This month"</dt>
                     <dd>
-                        {format!("{} running", long_span(feed.month.running_seconds))} <br />
-                        <span class="dim">{format!("${}.{:02}", feed.month.cents / 100, feed.month.cents % 100)}</span>
+                        {move || format!("{} running", long_span(feed.month.read().running_seconds))} <br />
+                        <span class="dim">
+                            {move || {
+                                let cents = feed.month.read().cents;
+                                format!("${}.{:02}", cents / 100, cents % 100)
+                            }}
+                        </span>
                     </dd>
                 </div>
             </dl>

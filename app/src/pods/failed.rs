@@ -1,9 +1,11 @@
 //! What failed: the cause before the remedy, the step's last lines, and the way on.
 
 use super::api::{RetrySetup, retry_setup};
+use super::feed::Feed;
 use super::timeline::STEPS;
 use super::wishes::WishButton;
 use super::{Pod, PodStatus, SetupState, Wish};
+use crate::ui::download::Download;
 use crate::ui::icon::{Icon, Shape};
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
@@ -14,7 +16,8 @@ const LINES: usize = 20;
 
 /// A machine step failed: the pod does not run.
 #[component]
-pub fn MachineFailed(pod: RwSignal<Pod>) -> impl IntoView {
+pub fn MachineFailed(feed: Feed) -> impl IntoView {
+    let pod = feed.pod;
     move || {
         let now = pod.get();
         let failure = now.failure.clone().filter(|_| now.status == PodStatus::Failed)?;
@@ -34,10 +37,8 @@ pub fn MachineFailed(pod: RwSignal<Pod>) -> impl IntoView {
                 </dl>
                 <footer>
                     <WishButton pod wish=Wish::Retry icon="again" words="Retry" class="btn primary" />
-                    <a class="btn" href="#log" rel="external">
-                        <Icon name="log" />
-                        "Whole log"
-                    </a>
+                    <Download text=feed.log_text() file=feed.log_file() name="Download log" label="Download log" />
+                    {another(&now)}
                 </footer>
             </section>
         })
@@ -46,7 +47,8 @@ pub fn MachineFailed(pod: RwSignal<Pod>) -> impl IntoView {
 
 /// A set-up step failed: the pod runs all the same.
 #[component]
-pub fn SetupFailed(pod: RwSignal<Pod>) -> impl IntoView {
+pub fn SetupFailed(feed: Feed) -> impl IntoView {
+    let pod = feed.pod;
     let notice = Notice::here();
     move || {
         let now = pod.get();
@@ -96,10 +98,29 @@ pub fn SetupFailed(pod: RwSignal<Pod>) -> impl IntoView {
                         <Icon name="term" />
                         "Go to the terminal"
                     </a>
+                    <Download text=feed.log_text() file=feed.log_file() name="Download log" label="Download log" />
                 </footer>
             </section>
         })
     }
+}
+
+/// A pod like this one, made of what was pushed.
+fn another(pod: &Pod) -> Option<impl IntoView + use<>> {
+    let repository = pod.repository.clone()?;
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("repository", &repository).append_pair("tier", pod.tier.as_str());
+    if let Some(branch) = &pod.branch {
+        query.append_pair("branch", branch);
+    }
+    let from = pod.branch.clone().unwrap_or(repository);
+    let address = format!("/pods/new?{}", query.finish());
+    Some(view! {
+        <a class="btn" href=address>
+            <Icon name="plus" />
+            {format!("New pod from {from}")}
+        </a>
+    })
 }
 
 /// The message without the step's name, where it begins with it.

@@ -8,6 +8,7 @@ use crate::error::AppResult;
 use crate::ids::PodId;
 use crate::ui::live::listen;
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,9 +55,9 @@ pub struct Feed {
     pub live: RwSignal<Option<PodLive>>,
     pub lines: RwSignal<Vec<Line>>,
     pub usual: StoredValue<Vec<UsualTime>>,
-    pub month: MonthUse,
+    pub month: RwSignal<MonthUse>,
     /// Begins, ends and changes of status: what the timeline is folded from.
-    marks: RwSignal<Vec<PodEvent>>,
+    pub marks: RwSignal<Vec<PodEvent>>,
     last_seq: StoredValue<i64>,
     cutter: StoredValue<Lines>,
 }
@@ -71,13 +72,42 @@ impl Feed {
             live: RwSignal::new(None),
             lines: RwSignal::new(lines),
             usual: StoredValue::new(start.usual),
-            month: start.month,
+            month: RwSignal::new(start.month),
             last_seq: StoredValue::new(start.events.last().map_or(0, |event| event.seq)),
             marks: RwSignal::new(start.events.into_iter().filter(|event| event.kind != EventKind::Output).collect()),
             cutter: StoredValue::new(cutter),
         };
         Effect::new(move || feed.follow());
+        feed.follow_month();
         feed
+    }
+
+    /// Hours and price are counted anew with every change of status.
+    fn follow_month(self) {
+        let status = Memo::new(move |_| self.pod.with(|pod| pod.status));
+        Effect::new(move |before: Option<()>| {
+            status.track();
+            if before.is_some() {
+                spawn_local(async move {
+                    // Without an answer what stands there is still the last that is known.
+                    if let Ok(month) = pod_month_use(self.id).await {
+                        self.month.try_set(month);
+                    }
+                });
+            }
+        });
+    }
+
+    /// The whole log as text, a line each.
+    pub fn log_text(self) -> Signal<String> {
+        Signal::derive(move || {
+            self.lines.with(|all| all.iter().map(|line| format!("{:>8} {:<10} {}\n", line.seconds(), line.step, line.text)).collect())
+        })
+    }
+
+    /// Name of the file that the log is saved as.
+    pub fn log_file(self) -> Signal<String> {
+        Signal::derive(move || self.pod.with(|pod| format!("{}-log.txt", pod.name)))
     }
 
     /// The latest run, folded again whenever a step begins or ends.

@@ -1,6 +1,7 @@
 //! What the list of pods is narrowed to, kept in the address.
 
 use super::{Pod, PodQuery, PodStatus, SetupState, Tier};
+use crate::ids::UserId;
 use leptos_router::params::ParamsMap;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,8 +10,13 @@ pub struct Filter {
     /// `running`, `moving`, `stopped`, `failed`, or empty.
     pub status: String,
     pub tier: String,
+    /// `me`, or empty for everybody's.
+    pub owner: String,
     pub cursor: String,
 }
+
+/// The one value of the owner filter.
+pub const ME: &str = "me";
 
 /// Values and words of the status filter.
 pub const STATUSES: [(&str, &str); 5] = [("", "All"), ("running", "Running"), ("moving", "Under way"), ("stopped", "Stopped"), ("failed", "Failed")];
@@ -24,13 +30,15 @@ impl Filter {
             search: take("q").trim().to_owned(),
             status: if STATUSES.iter().any(|(value, _)| *value == status) { status } else { String::new() },
             tier: if Tier::parse(&tier).is_some() { tier } else { String::new() },
+            owner: if take("owner") == ME { ME.to_owned() } else { String::new() },
             cursor: take("cursor"),
         }
     }
 
     pub fn address(&self) -> String {
         let mut pairs = url::form_urlencoded::Serializer::new(String::new());
-        for (key, value) in [("q", &self.search), ("status", &self.status), ("tier", &self.tier), ("cursor", &self.cursor)] {
+        let all = [("q", &self.search), ("status", &self.status), ("tier", &self.tier), ("owner", &self.owner), ("cursor", &self.cursor)];
+        for (key, value) in all {
             if !value.is_empty() {
                 pairs.append_pair(key, value);
             }
@@ -46,7 +54,7 @@ impl Filter {
 
     /// How many of the filters narrow the list.
     pub fn count(&self) -> usize {
-        [&self.search, &self.status, &self.tier].into_iter().filter(|value| !value.is_empty()).count()
+        [&self.search, &self.status, &self.tier, &self.owner].into_iter().filter(|value| !value.is_empty()).count()
     }
 
     /// As the server is asked; `status` is left out where all are wanted, to count them.
@@ -57,17 +65,23 @@ impl Filter {
             search: given(&self.search),
             status: if status { given(&self.status) } else { None },
             tier: given(&self.tier),
+            owner: given(&self.owner),
             cursor: if status { given(&self.cursor) } else { None },
             limit: Some(limit),
         }
     }
 
-    /// Whether a pod that the stream brought belongs to the list.
-    pub fn holds(&self, pod: &Pod) -> bool {
+    /// Whether a pod that the stream brought belongs to the list of `me`.
+    pub fn holds(&self, pod: &Pod, me: Option<UserId>) -> bool {
         let search = self.search.to_lowercase();
         let found = |text: &str| text.to_lowercase().contains(&search);
         let named = search.is_empty() || found(&pod.name) || found(&pod.owner) || pod.repository.as_deref().is_some_and(found);
-        named && (self.tier.is_empty() || pod.tier.as_str() == self.tier) && pod.status != PodStatus::Deleted && has_status(pod, &self.status)
+        let owned = self.owner.is_empty() || me == Some(pod.owner_id);
+        named
+            && owned
+            && (self.tier.is_empty() || pod.tier.as_str() == self.tier)
+            && pod.status != PodStatus::Deleted
+            && has_status(pod, &self.status)
     }
 }
 
@@ -104,6 +118,7 @@ mod tests {
         query.insert("q", "shop & co".to_owned());
         query.insert("status", "nonsense".to_owned());
         query.insert("tier", "dev.small".to_owned());
+        query.insert("owner", "somebody".to_owned());
         let filter = Filter::from_address(&query);
         assert_eq!(filter.address(), "/?q=shop+%26+co&tier=dev.small");
         assert_eq!(filter.with_status("failed").address(), "/?q=shop+%26+co&status=failed&tier=dev.small");

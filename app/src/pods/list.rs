@@ -1,14 +1,16 @@
 //! All pods that the caller may see: what needs somebody first. Filters live in the address; changes come by themselves.
 
 use super::api::list_pods;
-use super::filter::{Filter, STATUSES, has_status, rank};
+use super::filter::{Filter, ME, STATUSES, has_status, rank};
 use super::row::PodRow;
 use super::{Pod, PodStatus, Repository, Tier};
+use crate::account::Me;
 use crate::account::api::account_repositories;
-use crate::error::AppResult;
-use crate::ids::PodId;
+use crate::error::{AppError, AppResult};
+use crate::ids::{PodId, UserId};
 use crate::ui::copy::Copy;
 use crate::ui::icon::Icon;
+use crate::ui::list::{Column, List};
 use crate::ui::live::listen;
 use crate::ui::problem::Problem;
 use crate::ui::time::thousands;
@@ -27,6 +29,16 @@ const A_PAGE: u32 = 50;
 const WITHOUT_SCRIPT: &str = r#"<button class="btn">Apply</button>"#;
 const TYPING: Duration = Duration::from_millis(250);
 
+const COLUMNS: [Column; 7] = [
+    Column::Text("Name"),
+    Column::Text("Status"),
+    Column::Text("Repository"),
+    Column::Text("Tier"),
+    Column::Text("Owner"),
+    Column::Figure("Changed"),
+    Column::Actions,
+];
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Listing {
     pods: Vec<Pod>,
@@ -35,17 +47,22 @@ struct Listing {
     next_cursor: Option<String>,
     /// Offered when there is no pod at all.
     repositories: Vec<Repository>,
+    /// Why GitHub gave none.
+    silent: Option<String>,
 }
 
 async fn load(filter: Filter) -> AppResult<Listing> {
     let all = list_pods(filter.query(false, ALL_AT_ONCE)).await?;
     if all.next_cursor.is_none() {
         let none = all.items.is_empty() && filter.count() == 0;
-        let offered = if none { account_repositories(None, None).await.map(|page| page.items).unwrap_or_default() } else { Vec::new() };
-        return Ok(Listing { pods: all.items, complete: true, next_cursor: None, repositories: offered });
+        let (repositories, silent) = match none {
+            true => account_repositories(None, None).await.map_or_else(|error| (Vec::new(), Some(error.message)), |page| (page.items, None)),
+            false => (Vec::new(), None),
+        };
+        return Ok(Listing { pods: all.items, complete: true, next_cursor: None, repositories, silent });
     }
     let page = list_pods(filter.query(true, A_PAGE)).await?;
-    Ok(Listing { pods: page.items, complete: false, next_cursor: page.next_cursor, repositories: Vec::new() })
+    Ok(Listing { pods: page.items, complete: false, next_cursor: page.next_cursor, repositories: Vec::new(), silent: None })
 }
 
 #[component]
@@ -54,6 +71,7 @@ pub fn PodsPage() -> impl IntoView {
     let filter = Memo::new(move |_| query.with(Filter::from_address));
     // The status is a matter of the browser as long as all pods are here.
     let listing = Resource::new(move || filter.get(), load);
+    let me = expect_context::<Resource<Result<Me, AppError>>>();
     let news = RwSignal::new(HashMap::<PodId, Pod>::new());
     Effect::new(move || {
         listen(
@@ -70,8 +88,9 @@ pub fn PodsPage() -> impl IntoView {
         <main id="main">
             <Transition fallback=|| view! { <Loading /> }>
                 {move || Suspend::new(async move {
+                    let me = me.await.ok().map(|me| me.id);
                     match listing.await {
-                        Ok(listing) => view! { <Listed listing news filter /> }.into_any(),
+                        Ok(listing) => view! { <Listed listing news filter me /> }.into_any(),
                         Err(error) => view! { <Problem error what="Pods" /> }.into_any(),
                     }
                 })}
@@ -81,8 +100,8 @@ pub fn PodsPage() -> impl IntoView {
 }
 
 #[component]
-fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Filter>) -> impl IntoView {
-    let Listing { pods, complete, next_cursor, repositories } = listing;
+fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Filter>, me: Option<UserId>) -> impl IntoView {
+    let Listing { pods, complete, next_cursor, repositories, silent } = listing;
     // What was loaded, with what has come since.
     let all = Memo::new(move |_| {
         let mut all: HashMap<PodId, Pod> = pods.iter().map(|pod| (pod.id, pod.clone())).collect();
@@ -99,7 +118,7 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
     let hovered = RwSignal::new(false);
     let order = Memo::new(move |before: Option<&Vec<PodId>>| {
         let filter = filter.get();
-        let mut shown: Vec<Pod> = all.with(|all| all.values().filter(|pod| filter.holds(pod)).cloned().collect());
+        let mut shown: Vec<Pod> = all.with(|all| all.values().filter(|pod| filter.holds(pod, me)).cloned().collect());
         shown.sort_by_key(|pod| (rank(pod), std::cmp::Reverse(pod.updated_at), pod.id));
         let order: Vec<PodId> = shown.iter().map(|pod| pod.id).collect();
         // Rows never jump under the pointer: what is new goes to the end until it leaves.
@@ -113,11 +132,7 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
         }
     });
     let alive = Memo::new(move |_| all.with(|all| all.values().filter(|pod| pod.status != PodStatus::Deleted).count()));
-    let month = Memo::new(move |_| {
-        all.with(|all| order.with(|order| order.iter().filter_map(|id| all.get(id)).map(|pod| u64::from(pod.tier.dollars())).sum::<u64>()))
-    });
     let nothing = Memo::new(move |_| complete && alive.get() == 0 && filter.with(|filter| filter.count() == 0));
-    let next = move |cursor: String| Filter { cursor, ..filter.get() }.address();
     view! {
         <div class="head">
             <h1>"Pods " <span class="dim">{move || complete.then(|| thousands(alive.get() as u64))}</span></h1>
@@ -128,62 +143,75 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
         </div>
         <Show
             when=move || !nothing.get()
-            fallback=move || view! { <Blank repositories=repositories.clone() /> }
+            fallback=move || view! { <Blank repositories=repositories.clone() silent=silent.clone() /> }
         >
-            <Tools filter all complete />
-            <div class="list pods" on:mouseenter=move |_| hovered.set(true) on:mouseleave=move |_| hovered.set(false)>
-                <table>
-                    <caption class="sr">"Pods: what needs you first, then what is under way, then newest change"</caption>
-                    <thead>
-                        <tr>
-                            <th scope="col">"Name"</th>
-                            <th scope="col">"Status"</th>
-                            <th scope="col">"Repository"</th>
-                            <th scope="col">"Tier"</th>
-                            <th scope="col">"Owner"</th>
-                            <th scope="col" class="num">
-                                "Changed"
-                            </th>
-                            <th scope="col">
-                                <span class="sr">"Actions"</span>
-                            </th>
-                        </tr>
-                    </thead>
-                    <tbody>
-                        <For each=move || order.get() key=|id| *id let:id>
-                            <PodRow id all news />
-                        </For>
-                    </tbody>
-                </table>
-                <Show when=move || order.with(Vec::is_empty)>
-                    <div class="nothing">
-                        <p>{move || filter.with(nobody)}</p>
-                        <a class="btn small" href="/">
-                            <Icon name="x" />
-                            "Clear the filters"
-                        </a>
-                    </div>
-                </Show>
-                <div class="more">
-                    <span>
-                        {move || {
-                            let shown = order.with(Vec::len);
-                            if complete { format!("{shown} of {}", alive.get()) } else { format!("{shown} on this page") }
-                        }}
-                    </span>
-                    <span>{move || format!("${} a month", thousands(month.get()))}</span>
-                    {next_cursor
-                        .clone()
-                        .map(|cursor| {
-                            view! {
-                                <a class="link" href=next(cursor)>
-                                    "Next page"
-                                </a>
-                            }
-                        })}
-                </div>
+            <Tools filter all complete me />
+            <div on:mouseenter=move |_| hovered.set(true) on:mouseleave=move |_| hovered.set(false)>
+                <List
+                    class="pods"
+                    caption="Pods: what needs you first, then what is under way, then newest change"
+                    columns=&COLUMNS
+                    foot={
+                        let next_cursor = next_cursor.clone();
+                        move || view! { <Below order all alive=alive.into() complete filter next_cursor /> }
+                    }
+                >
+                    <For each=move || order.get() key=|id| *id let:id>
+                        <PodRow id all news />
+                    </For>
+                </List>
             </div>
         </Show>
+    }
+}
+
+/// Below the rows: that there is none, how many there are, what they cost, and the way to the rest.
+#[component]
+fn Below(
+    order: Memo<Vec<PodId>>,
+    all: Memo<HashMap<PodId, Pod>>,
+    /// How many there are, as far as is known.
+    alive: Signal<usize>,
+    complete: bool,
+    filter: Memo<Filter>,
+    next_cursor: Option<String>,
+) -> impl IntoView {
+    let month = Memo::new(move |_| {
+        all.with(|all| order.with(|order| order.iter().filter_map(|id| all.get(id)).map(|pod| u64::from(pod.tier.dollars())).sum::<u64>()))
+    });
+    let at = move |cursor: String| filter.with(|filter| Filter { cursor, ..filter.clone() }.address());
+    view! {
+        <Show when=move || order.with(Vec::is_empty)>
+            <div class="nothing">
+                <p>{move || filter.with(nobody)}</p>
+                <a class="btn small" href="/">
+                    <Icon name="x" />
+                    "Clear the filters"
+                </a>
+            </div>
+        </Show>
+        <div class="more">
+            <span>
+                {move || {
+                    let shown = order.with(Vec::len);
+                    if complete { format!("{shown} of {}", alive.get()) } else { format!("{shown} on this page") }
+                }}
+            </span>
+            <span>{move || format!("${} a month", thousands(month.get()))}</span>
+            <Show when=move || filter.with(|filter| !filter.cursor.is_empty())>
+                <a class="link" href=move || at(String::new())>
+                    "First page"
+                </a>
+            </Show>
+            {next_cursor
+                .map(|cursor| {
+                    view! {
+                        <a class="link" href=move || at(cursor.clone())>
+                            "Next page"
+                        </a>
+                    }
+                })}
+        </div>
     }
 }
 
@@ -192,12 +220,13 @@ fn nobody(filter: &Filter) -> String {
     let status = STATUSES.iter().find(|(value, _)| !value.is_empty() && *value == filter.status).map(|(_, words)| format!(" is {words}"));
     let tier = (!filter.tier.is_empty()).then(|| format!(" on {}", filter.tier));
     let search = (!filter.search.is_empty()).then(|| format!(" named like “{}”", filter.search));
-    let parts: String = [status, tier, search].into_iter().flatten().collect::<Vec<_>>().join(",");
+    let mine = (!filter.owner.is_empty()).then(|| " is yours".to_owned());
+    let parts: String = [mine, status, tier, search].into_iter().flatten().collect::<Vec<_>>().join(",");
     format!("No pod{parts}.")
 }
 
 #[component]
-fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool) -> impl IntoView {
+fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool, me: Option<UserId>) -> impl IntoView {
     let navigate = use_navigate();
     let go = move |filter: Filter| navigate(&filter.address(), NavigateOptions { replace: true, scroll: false, ..NavigateOptions::default() });
     let typed = {
@@ -207,6 +236,14 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool) -
         })
     };
     let mut typed = typed;
+    // Who sees nobody else's pods has nothing to choose.
+    let shared = Memo::new(move |_| {
+        !complete || filter.with(|filter| !filter.owner.is_empty()) || all.with(|all| all.values().any(|pod| Some(pod.owner_id) != me))
+    });
+    let by = Callback::new({
+        let go = go.clone();
+        move |owner: String| go(Filter { owner, cursor: String::new(), ..filter.get_untracked() })
+    });
     let counted = move |status: &'static str| {
         complete.then(|| all.with(|all| all.values().filter(|pod| has_status(pod, status) && pod.status != PodStatus::Deleted).count()))
     };
@@ -275,6 +312,31 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool) -
                     })
                     .collect_view()}
             </select>
+            <Show when=move || shared.get()>
+                <label class="sr" for="by">
+                    "Owner"
+                </label>
+                <select
+                    class="select"
+                    id="by"
+                    name="owner"
+                    on:change=move |event| {
+                        by.run(event_target_value(&event));
+                    }
+                >
+                    <option value="" selected=filter.with_untracked(|filter| filter.owner.is_empty())>
+                        "Everyone’s"
+                    </option>
+                    <option value=ME selected=filter.with_untracked(|filter| !filter.owner.is_empty())>
+                        "Mine"
+                    </option>
+                </select>
+            </Show>
+            // The status is chosen by links: without JavaScript the form keeps it.
+            {move || {
+                let status = filter.with(|filter| filter.status.clone());
+                (!status.is_empty()).then(|| view! { <input type="hidden" name="status" value=status /> })
+            }}
             <noscript inner_html=WITHOUT_SCRIPT></noscript>
         </form>
     }
@@ -282,7 +344,7 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool) -
 
 /// No pods yet: says what to do next.
 #[component]
-fn Blank(repositories: Vec<Repository>) -> impl IntoView {
+fn Blank(repositories: Vec<Repository>, silent: Option<String>) -> impl IntoView {
     const OFFERED: usize = 6;
     const SCRIPT: &str = "curl \"$PINACLE/api/v1/pods\" \\\n  -H \"Authorization: Bearer $PINACLE_TOKEN\" \\\n  -H \"Idempotency-Key: $(uuidgen)\" \\\n  --json '{\"name\": \"shop\", \"tier\": \"dev.small\",\n           \"repository\": \"acme/shop\", \"branch\": \"main\"}'";
     view! {
@@ -327,6 +389,14 @@ fn Blank(repositories: Vec<Repository>) -> impl IntoView {
                                 .collect_view()}
                         </tbody>
                     </table>
+                    {silent
+                        .map(|why| {
+                            view! {
+                                <div class="nothing">
+                                    <p>{format!("Your repositories could not be listed: {why}")}</p>
+                                </div>
+                            }
+                        })}
                     <div class="more">
                         <a class="link" href="/pods/new">
                             "Another repository, any https address, or an empty pod"

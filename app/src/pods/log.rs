@@ -1,7 +1,9 @@
 //! A pod's log: follows until scrolled up, can be searched and copied, and keeps only a window of a long one in the page.
 
+use super::feed::Feed;
 use super::lines::Line;
 use crate::ui::copy::Copy;
+use crate::ui::download::Download;
 use crate::ui::icon::Icon;
 use crate::ui::live::LiveMark;
 use crate::ui::time::{count, thousands};
@@ -20,7 +22,8 @@ const AT_FIRST: usize = 120;
 const NEAR_END: i32 = 24;
 
 #[component]
-pub fn Log(lines: RwSignal<Vec<Line>>, jump: RwSignal<Option<&'static str>>) -> impl IntoView {
+pub fn Log(feed: Feed, jump: RwSignal<Option<&'static str>>) -> impl IntoView {
+    let lines = feed.lines;
     let view = NodeRef::<html::Div>::new();
     let follow = RwSignal::new(true);
     let sought = RwSignal::new(String::new());
@@ -105,9 +108,6 @@ pub fn Log(lines: RwSignal<Vec<Line>>, jump: RwSignal<Option<&'static str>>) -> 
         })
     };
     let pad = move |rows: usize| format!("block-size: {}px", rows as f64 * ROW);
-    let everything = Signal::derive(move || {
-        lines.with(|all| all.iter().map(|line| format!("{:>8} {:<10} {}\n", line.seconds(), line.step, line.text)).collect::<String>())
-    });
     view! {
         <section class="panel" aria-labelledby="h-log" id="log">
             <header>
@@ -126,7 +126,8 @@ pub fn Log(lines: RwSignal<Vec<Line>>, jump: RwSignal<Option<&'static str>>) -> 
                         on:input=move |event| sought.set(event_target_value(&event))
                     />
                 </div>
-                <Copy text=everything name="Copy log" />
+                <Copy text=feed.log_text() name="Copy log" />
+                <Download text=feed.log_text() file=feed.log_file() name="Download log" />
             </header>
             <div
                 class="log"
@@ -138,6 +139,11 @@ pub fn Log(lines: RwSignal<Vec<Line>>, jump: RwSignal<Option<&'static str>>) -> 
                 node_ref=view
                 on:scroll=scrolled
             >
+                <Show when=move || shown() == 0>
+                    <p class="nothing">
+                        {move || if found.with(Option::is_some) { "No line holds that." } else { "No lines yet. They come as soon as something is done with the pod." }}
+                    </p>
+                </Show>
                 <div style=move || pad(window.get().0)></div>
                 <ol>{rows}</ol>
                 <div style=move || pad(shown().saturating_sub(window.get().1))></div>

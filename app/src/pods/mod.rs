@@ -10,6 +10,7 @@ mod feed;
 mod files;
 mod filter;
 mod form;
+mod happened;
 mod head;
 mod lines;
 mod list;
@@ -264,6 +265,9 @@ pub struct PodQuery {
     pub status: Option<String>,
     #[serde(default)]
     pub tier: Option<String>,
+    /// `me`: the caller's own alone.
+    #[serde(default)]
+    pub owner: Option<String>,
     #[serde(default)]
     pub cursor: Option<String>,
     /// 1–100; 50 if left out.

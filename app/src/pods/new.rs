@@ -4,9 +4,9 @@ use super::api::{CreatePod, check_pod, suggest_pod_name};
 use super::form::Typed;
 use super::repository_field::RepositoryField;
 use super::tier_field::TierField;
-use super::{Branch, PodName, Repository, Tier};
+use super::{Branch, PodName, Repository, RepositoryAddress, Tier};
 use crate::account::api::{account_branches, account_repositories};
-use crate::error::{AppError, AppResult};
+use crate::error::{AppError, AppResult, ErrorCode};
 use crate::teams::{Team, api::list_teams};
 use crate::ui::clock::Clock;
 use crate::ui::problem::{FieldError, Problem};
@@ -22,11 +22,23 @@ const TYPING: Duration = Duration::from_millis(300);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Offer {
     repositories: Vec<Repository>,
+    /// There are more than these: what is typed is searched for at GitHub.
+    more: bool,
+    /// Why GitHub gave none.
+    silent: Option<String>,
     teams: Vec<Team>,
     name: String,
-    branches: Vec<Branch>,
+    branches: Listed,
     /// What the values in the address would be refused for.
     refused: Option<AppError>,
+}
+
+/// Branches of the repository that is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Listed {
+    branches: Vec<Branch>,
+    /// Why there are none, where there should be.
+    silent: Option<String>,
 }
 
 async fn load(typed: Typed) -> AppResult<Offer> {
@@ -40,18 +52,23 @@ async fn load(typed: Typed) -> AppResult<Offer> {
         false => None,
     };
     // GitHub may be down: an address and an empty pod still work.
-    let repositories = account_repositories(None, None).await.map(|page| page.items).unwrap_or_default();
+    let (repositories, more, silent) = match account_repositories(None, None).await {
+        Ok(page) => (page.items, page.next_cursor.is_some(), None),
+        Err(error) if error.code == ErrorCode::Unauthenticated => return Err(error),
+        Err(error) => (Vec::new(), false, Some(error.message)),
+    };
     let teams = list_teams().await.unwrap_or_default();
-    Ok(Offer { repositories, teams, name, branches: branches_of(&typed.repository).await, refused })
+    Ok(Offer { repositories, more, silent, teams, name, branches: branches_of(&typed.repository).await, refused })
 }
 
 /// Branches through GitHub's API; none for an address elsewhere, whose branch is typed.
-async fn branches_of(repository: &str) -> Vec<Branch> {
-    match repository.split_once('/') {
-        Some((owner, name)) if !repository.starts_with("https:") && !owner.is_empty() && !name.contains('/') => {
-            account_branches(owner.to_owned(), name.to_owned()).await.unwrap_or_default()
-        }
-        _ => Vec::new(),
+async fn branches_of(repository: &str) -> Listed {
+    let Ok(RepositoryAddress::GitHub { owner, name }) = RepositoryAddress::parse(repository) else { return Listed::default() };
+    match account_branches(owner, name).await {
+        Ok(branches) => Listed { branches, silent: None },
+        // Whether there is such a repository is said at its field.
+        Err(error) if error.code == ErrorCode::NotFound => Listed::default(),
+        Err(error) => Listed { branches: Vec::new(), silent: Some(error.message) },
     }
 }
 
@@ -100,10 +117,11 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
     let branches = RwSignal::new(offer.branches);
     let refused = RwSignal::new(offer.refused);
     let key = format!("form-{}", Clock::here().now_untracked());
-    let defaults: Vec<(String, String)> = offer.repositories.iter().map(|one| (one.full_name.clone(), one.default_branch.clone())).collect();
+    let known = RwSignal::new(offer.repositories);
+    // Empty for one that is not among the user's: which one is its default is found out as it is cloned.
     let default_of = move |repository: &str| {
-        let known = defaults.iter().find(|(name, _)| name == repository);
-        known.map(|(_, branch)| branch.clone()).unwrap_or_default()
+        let found = known.with_untracked(|known| known.iter().find(|one| one.full_name == repository).map(|one| one.default_branch.clone()));
+        found.unwrap_or_default()
     };
     let branch = RwSignal::new(if typed.branch.is_empty() { repository.with_untracked(|name| default_of(name)) } else { typed.branch });
 
@@ -118,7 +136,7 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
         if before.is_some_and(|before| before != now) {
             let default = default_of(&now);
             branch.set(default);
-            branches.set(Vec::new());
+            branches.set(Listed::default());
             let asked = now.clone();
             leptos::task::spawn_local(async move {
                 let untouched = name.get_untracked() == suggested.get_untracked();
@@ -175,12 +193,12 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
                 <p class="note bad" role="alert" hidden=move || general().is_none()>
                     {general}
                 </p>
-                <RepositoryField repositories=offer.repositories repository error=wrong("repository") />
+                <RepositoryField known more=offer.more silent=offer.silent repository error=wrong("repository") />
                 <div class="pair">
                     <div class="field" hidden=move || repository.with(String::is_empty)>
                         <label for="branch">"Branch"</label>
                         {move || {
-                            let listed = branches.get();
+                            let listed = branches.get().branches;
                             if listed.is_empty() {
                                 view! {
                                     <input
@@ -200,12 +218,31 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
                                 }
                                     .into_any()
                             } else {
+                                let now = branch.get_untracked();
+                                // What is chosen stands first where it is none of the list: else the browser would send the first by name.
+                                let other = (!listed.iter().any(|one| one.name == now))
+                                    .then(|| {
+                                        let words = if now.is_empty() { "The default branch".to_owned() } else { now.clone() };
+                                        view! {
+                                            <option value=now.clone() selected>
+                                                {words}
+                                            </option>
+                                        }
+                                    });
                                 view! {
-                                    <select class="select" id="branch" name="branch" on:change=move |event| branch.set(event_target_value(&event))>
+                                    <select
+                                        class="select"
+                                        id="branch"
+                                        name="branch"
+                                        aria-invalid=move || wrong_branch.get().map(|_| "true")
+                                        aria-describedby="branch-err"
+                                        on:change=move |event| branch.set(event_target_value(&event))
+                                    >
+                                        {other}
                                         {listed
                                             .into_iter()
                                             .map(|one| {
-                                                let chosen = branch.with_untracked(|branch| *branch == one.name);
+                                                let chosen = one.name == now;
                                                 view! {
                                                     <option value=one.name.clone() selected=chosen>
                                                         {one.name.clone()}
@@ -217,6 +254,11 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
                                 }
                                     .into_any()
                             }
+                        }}
+                        {move || {
+                            branches
+                                .with(|listed| listed.silent.clone())
+                                .map(|why| view! { <p class="hint swap">{format!("Its branches could not be listed: {why}")}</p> })
                         }}
                         <FieldError id="branch-err" message=wrong_branch />
                     </div>
@@ -265,13 +307,18 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
                     </dl>
                     <p class="price">{price} <small>"a month"</small></p>
                     <button type="submit" class="btn primary large" aria-disabled=move || action.pending().get().then_some("true")>
-                        {move || if action.pending().get() { "Creating…".to_owned() } else { format!("Create pod {}", name.get()) }}
+                        {move || if action.pending().get() { "Creating…".to_owned() } else { verb(&name.read()) }}
                     </button>
                     <p class="dim small">"You can stop or delete it at any time, also while it is being made."</p>
                 </div>
             </aside>
         </ActionForm>
     }
+}
+
+/// What the button says: the name is left out where it would say the same twice.
+fn verb(name: &str) -> String {
+    if matches!(name, "" | "pod") { "Create pod".to_owned() } else { format!("Create pod {name}") }
 }
 
 fn teams(teams: Vec<Team>) -> impl IntoView {

@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::failed::{MachineFailed, SetupFailed};
 use super::feed::{Feed, PodStart, load};
 use super::files::Files;
+use super::happened::Happened;
 use super::head::PodHead;
 use super::log::Log;
 use super::processes::Processes;
@@ -19,6 +20,7 @@ use crate::ui::clock::Ago;
 use crate::ui::dialog::open;
 use crate::ui::keys::{is_free_letter, on_key};
 use crate::ui::problem::Problem;
+use crate::ui::refusal::bear;
 use crate::ui::status::Status;
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -71,19 +73,22 @@ fn ThePod(start: PodStart) -> impl IntoView {
             <div class="split">
                 <div>
                     <Standing feed />
-                    <MachineFailed pod />
-                    <SetupFailed pod />
+                    <MachineFailed feed />
+                    <SetupFailed feed />
                     <Approve pod />
                     <div class:later=move || terminal_first.get() && attention(feed)>
                         <TimelineView feed jump=Callback::new(move |step| jump.set(Some(step))) />
                     </div>
-                    <Terminals feed />
+                    <Show when=move || !matches!(status.get(), PodStatus::Deleting | PodStatus::Deleted)>
+                        <Terminals feed />
+                    </Show>
                     <Processes feed />
-                    <Log lines=feed.lines jump />
+                    <Log feed jump />
                 </div>
                 <aside aria-label="About this pod">
                     <Facts feed />
                     <Files feed />
+                    <Happened feed />
                 </aside>
             </div>
         </main>
@@ -123,9 +128,10 @@ fn Standing(feed: Feed) -> impl IntoView {
                 view! {
                     <div class="note slow">
                         <p>
-                            <Status kind="queued" shape="s-queued" word="Queued" />
+                            <Status kind="queued" shape="s-queued" word="Waiting for room:" />
                             " "
                             {reason}
+                            ". It goes on by itself as soon as there is some, and gives up after 10 minutes."
                         </p>
                     </div>
                 }
@@ -135,8 +141,8 @@ fn Standing(feed: Feed) -> impl IntoView {
                 view! {
                     <div class="note">
                         <p>
-                            <Status kind="deleting" shape="s-deleting" word="Deleting" />
-                            " Its disk, terminals and keys are being removed from the host."
+                            <Status kind="deleting" shape="s-deleting" word="Deleting:" />
+                            " its disk, terminals and keys are being removed from the host."
                         </p>
                     </div>
                 }
@@ -146,8 +152,8 @@ fn Standing(feed: Feed) -> impl IntoView {
                 view! {
                     <div class="note">
                         <p>
-                            <Status kind="deleting" shape="s-deleting" word="Deleted" />
-                            " Nothing of it is left on a host; this page stays for the record."
+                            <Status kind="deleting" shape="s-deleting" word="Deleted:" />
+                            " nothing of it is left on a host; this page stays for the record."
                         </p>
                         <div class="acts">
                             <a class="btn" href="/">
@@ -199,6 +205,6 @@ fn into_terminal() {
     let element = document().query_selector("pinacle-terminal").ok().flatten();
     if let Some(element) = element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
         element.scroll_into_view();
-        let _ = element.focus();
+        bear("The focus", element.focus());
     }
 }

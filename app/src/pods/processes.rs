@@ -5,11 +5,22 @@ use super::approve::PlanYaml;
 use super::feed::Feed;
 use super::{PodStatus, Process};
 use crate::ui::icon::Icon;
+use crate::ui::list::{Column, List};
 use crate::ui::status::Status;
 use crate::ui::time::long_span;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+
+const COLUMNS: [Column; 7] = [
+    Column::Text("Name"),
+    Column::Text("State"),
+    Column::Text("Command"),
+    Column::Figure("Port"),
+    Column::Figure("Up"),
+    Column::Figure("Restarts"),
+    Column::Actions,
+];
 
 #[component]
 pub fn Processes(feed: Feed) -> impl IntoView {
@@ -49,39 +60,25 @@ pub fn Processes(feed: Feed) -> impl IntoView {
                     <h2 id="h-proc">"Processes"</h2>
                     {origin}
                 </header>
-                <div class="list procs">
-                    <table>
-                        <caption class="sr">"Processes of this pod"</caption>
-                        <thead>
-                            <tr>
-                                <th scope="col">"Name"</th>
-                                <th scope="col">"State"</th>
-                                <th scope="col">"Command"</th>
-                                <th scope="col" class="num">
-                                    "Port"
-                                </th>
-                                <th scope="col" class="num">
-                                    "Up"
-                                </th>
-                                <th scope="col" class="num">
-                                    "Restarts"
-                                </th>
-                                <th scope="col">
-                                    <span class="sr">"Actions"</span>
-                                </th>
-                            </tr>
-                        </thead>
-                        <tbody>{move || processes.get().into_iter().map(|process| view! { <Row process restart /> }).collect_view()}</tbody>
-                    </table>
-                    <div class="more">
-                        <span>
-                            {move || match ports.get() {
-                                ports if ports.is_empty() => "No port is listening".to_owned(),
-                                ports => format!("Listening: {ports}"),
-                            }}
-                        </span>
-                    </div>
-                </div>
+                <List
+                    class="procs"
+                    caption="Processes of this pod"
+                    columns=&COLUMNS
+                    foot=move || {
+                        view! {
+                            <div class="more">
+                                <span>
+                                    {move || match ports.get() {
+                                        ports if ports.is_empty() => "No port is listening".to_owned(),
+                                        ports => format!("Listening: {ports}"),
+                                    }}
+                                </span>
+                            </div>
+                        }
+                    }
+                >
+                    {move || processes.get().into_iter().map(|process| view! { <Row process restart /> }).collect_view()}
+                </List>
                 {move || feed.pod.with(|pod| pod.setup.plan.as_ref().map(|plan| view! { <div class="after"><PlanYaml yaml=plan.yaml.clone() /></div> }))}
             </section>
         </Show>

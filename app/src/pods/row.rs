@@ -96,7 +96,10 @@ fn state(pod: &Pod) -> AnyView {
             let words = named_cause(&failure.step, &failure.message);
             view! { <span class="dim" title=words.clone()>{words.clone()}</span> }.into_any()
         }),
-        (PodStatus::Queued, _) => pod.waiting_for.clone().map(|reason| view! { <span class="dim">{reason}</span> }.into_any()),
+        (PodStatus::Queued, _) => pod.waiting_for.clone().map(|reason| {
+            let words = format!("waiting for room: {reason}");
+            view! { <span class="dim" title=words.clone()>{words.clone()}</span> }.into_any()
+        }),
         (PodStatus::Running, SetupState::Failed) => {
             let cause = named_cause(pod.setup.step.as_deref().unwrap_or_default(), pod.setup.message.as_deref().unwrap_or_default());
             Some(
@@ -148,9 +151,8 @@ fn source(pod: &Pod) -> AnyView {
     view! {
         <span class="repo" title=repository>
             <Icon name="repo" />
-            {short}
-            " "
-            <span class="dim branch">{pod.branch.clone()}</span>
+            <span>{short}</span>
+            {pod.branch.clone().map(|branch| view! { <span class="dim branch">{branch}</span> })}
         </span>
     }
     .into_any()

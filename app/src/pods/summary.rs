@@ -12,15 +12,31 @@ pub struct Run {
     pub elapsed: u32,
     pub running_after: Option<u32>,
     pub going: bool,
+    /// What the step that was put off waits for; None where no step was.
+    pub put_off: Option<PutOff>,
     /// Where each step is expected to begin and end, for those that have not ended.
     pub expected: Vec<Option<(u32, u32)>>,
+}
+
+/// Why a step that was put off has not gone on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOff {
+    /// No host has room; the reason, as placement gives it.
+    Room(String),
+    /// Another wish came before it was done.
+    Newer,
+    /// It is tried again by itself.
+    Soon,
 }
 
 /// How a run came out so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Going,
+    /// Waits for an answer of the user's.
     Waiting,
+    /// Waits for something else: room on a host, the next try.
+    PutOff,
     FailedMachine,
     FailedSetup,
     Ready,
@@ -37,12 +53,21 @@ impl Run {
                 step.state = StepState::Wait;
             }
         }
+        // A worker that died in the middle says no end: what is stopped is not under way.
+        if matches!(status, PodStatus::Stopped | PodStatus::Deleted) {
+            steps.iter_mut().filter(|step| step.state == StepState::Now).for_each(|step| step.state = StepState::Later);
+        }
         let going = steps.iter().any(|step| step.state == StepState::Now) && status != PodStatus::Failed;
         let ended = steps.iter().filter_map(|step| Some(step.began? + step.took?)).max().unwrap_or(0);
         let began = steps.iter().filter_map(|step| step.began).max().unwrap_or(0);
         let elapsed = if going { u32::try_from(now - began_at).unwrap_or(0).max(ended).max(began) } else { ended.max(began) };
         let expected = expected(&steps, elapsed, going);
-        Some(Self { steps, elapsed, running_after: timeline.running_after, going, expected })
+        let put_off = steps.iter().rev().find(|step| step.state == StepState::Later).map(|step| match status {
+            PodStatus::Stopping | PodStatus::Stopped | PodStatus::Deleting | PodStatus::Deleted => PutOff::Newer,
+            _ if step.step == "reserve" && !step.what.is_empty() => PutOff::Room(step.what.clone()),
+            _ => PutOff::Soon,
+        });
+        Some(Self { steps, elapsed, running_after: timeline.running_after, going, put_off, expected })
     }
 
     pub fn outcome(&self) -> Outcome {
@@ -50,6 +75,7 @@ impl Run {
         match () {
             () if self.going => Outcome::Going,
             () if last(StepState::Wait).is_some() => Outcome::Waiting,
+            () if last(StepState::Later).is_some() => Outcome::PutOff,
             () => match last(StepState::Failed).map(|step| step.part) {
                 Some(Part::Machine) => Outcome::FailedMachine,
                 Some(Part::Setup) => Outcome::FailedSetup,
@@ -90,7 +116,7 @@ impl Run {
     }
 
     pub fn current(&self) -> Option<(usize, &StepRun)> {
-        let acts = |step: &StepRun| matches!(step.state, StepState::Now | StepState::Wait | StepState::Failed);
+        let acts = |step: &StepRun| matches!(step.state, StepState::Now | StepState::Wait | StepState::Later | StepState::Failed);
         self.steps.iter().enumerate().rev().find(|(_, step)| acts(step))
     }
 
@@ -109,6 +135,11 @@ impl Run {
             (Outcome::FailedSetup, None) => vec!["Set-up failed at ".into(), label],
             (Outcome::Waiting, Some(running)) => vec!["Running after ".into(), running, ", ".into(), label, " waits for you".into()],
             (Outcome::Waiting, None) => vec!["".into(), label, " waits for you".into()],
+            (Outcome::PutOff, _) => match self.put_off.clone().unwrap_or(PutOff::Soon) {
+                PutOff::Room(reason) => vec!["Waiting for room: ".into(), reason],
+                PutOff::Newer => vec!["Interrupted at ".into(), label],
+                PutOff::Soon => vec!["".into(), label, " is tried again in a moment".into()],
+            },
             (Outcome::Going, _) if label.is_empty() => vec!["Goes on in a moment".into()],
             (Outcome::Going, Some(running)) => vec!["Running after ".into(), running, ", now ".into(), label, place],
             (Outcome::Going, None) => vec!["Now ".into(), label, place],
@@ -182,8 +213,20 @@ mod tests {
         ];
         assert_eq!(expected(&steps, 150, true), [None, Some((100, 300)), Some((300, 350))]);
         assert_eq!(expected(&steps, 900, true), [None, Some((100, 900)), Some((900, 950))]);
-        let run = Run { steps: steps.to_vec(), elapsed: 900, running_after: None, going: true, expected: expected(&steps, 900, true) };
+        let run = Run { steps: steps.to_vec(), elapsed: 900, running_after: None, going: true, put_off: None, expected: expected(&steps, 900, true) };
         assert_eq!((run.left(), run.until(), run.usual()), (Some(50), 950, Some(350)));
         assert_eq!(run.tally().concat(), "Now b, step 2 of 3");
+    }
+
+    #[test]
+    fn a_pod_without_room_waits_and_has_not_failed() {
+        let mut reserve = step("reserve", StepState::Later, Some(0), Some(20), 50);
+        reserve.what = "no host has room for dev.large".into();
+        let line = Timeline { began_at: Some(0), steps: vec![reserve, step("address", StepState::Next, None, None, 300)], running_after: None };
+        let at = |status| Run::at(&line, status, SetupState::None, 90_000).unwrap();
+        let queued = at(PodStatus::Queued);
+        assert_eq!((queued.outcome(), queued.elapsed), (Outcome::PutOff, 20));
+        assert_eq!(queued.tally().concat(), "Waiting for room: no host has room for dev.large");
+        assert_eq!(at(PodStatus::Stopped).tally().concat(), "Interrupted at reserve");
     }
 }

@@ -4,9 +4,11 @@
 use super::PodStatus;
 use super::api::{end_terminal, list_terminals};
 use super::feed::Feed;
+use crate::ui::asking::ask_every;
 use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog, Opens, close};
 use crate::ui::icon::Icon;
+use crate::ui::refusal::bear;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -67,12 +69,7 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
     Effect::new(move || {
         if running.get() {
             ask();
-            let asking = set_interval_with_handle(ask, ASKED_EVERY);
-            on_cleanup(move || {
-                if let Ok(handle) = asking {
-                    handle.clear();
-                }
-            });
+            ask_every(ASKED_EVERY, ask);
         }
     });
     let tabs = Memo::new(move |_| {
@@ -113,12 +110,10 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
     let link = Signal::derive(move || format!("{}/pods/{id}{}", location().origin().unwrap_or_default(), selected.get().address()));
     let fill = move |_| {
         if let Some(element) = document().get_element_by_id("terminal") {
-            let _ = if document().fullscreen_element().is_some() {
-                document().exit_fullscreen();
-                Ok(())
-            } else {
-                element.request_fullscreen()
-            };
+            match document().fullscreen_element() {
+                Some(_) => document().exit_fullscreen(),
+                None => bear("Full screen", element.request_fullscreen()),
+            }
         }
     };
     view! {
@@ -150,10 +145,10 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
                             .collect_view()
                     }}
                 </div>
-                <button type="button" class="btn small icon" aria-label="New terminal" on:click=add>
+                <button type="button" class="btn small icon" aria-label="New terminal" hidden=move || !running.get() on:click=add>
                     <Icon name="plus" />
                 </button>
-                <div class="acts">
+                <div class="acts" hidden=move || !running.get()>
                     <Show when=move || matches!(selected.get(), Tab::Terminal(name) if name != MAIN)>
                         <Opens dialog=END class="btn small icon" label="End this terminal">
                             <Icon name="x" />
@@ -167,10 +162,15 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
             </header>
             {move || {
                 if !running.get() {
+                    let (none, then) = match feed.pod.with(|pod| (pod.status, pod.reachable)) {
+                        (PodStatus::Running, false) => ("No terminal: the host is not heard.", "It comes back as soon as the host does."),
+                        (PodStatus::Stopped | PodStatus::Stopping, _) => ("No terminal: the pod is not running.", "It opens here when the pod is started again."),
+                        _ => ("No terminal: the pod is not running.", "It opens here as soon as the sandbox is up."),
+                    };
                     return view! {
                         <div class="idle">
-                            <strong>"No terminal: the pod is not running."</strong>
-                            <span>"It opens here as soon as the sandbox is up."</span>
+                            <strong>{none}</strong>
+                            <span>{then}</span>
                         </div>
                     }
                         .into_any();

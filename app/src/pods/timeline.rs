@@ -34,6 +34,8 @@ pub enum StepState {
     Failed,
     /// Waits for approval.
     Wait,
+    /// Put off: it is begun again without anybody's doing, as when there is no room yet.
+    Later,
 }
 
 /// How long a step usually takes: the median of the last 20 runs.
@@ -114,6 +116,7 @@ impl Timeline {
                     step.state = match outcome {
                         "ok" => StepState::Done,
                         "wait" => StepState::Wait,
+                        "later" => StepState::Later,
                         _ => StepState::Failed,
                     };
                     if !event.text.is_empty() {
@@ -127,9 +130,9 @@ impl Timeline {
         Self { began_at, steps, running_after }
     }
 
-    /// The step that is under way, waits or failed last.
+    /// The step that is under way, waits, was put off or failed last.
     pub fn current(&self) -> Option<&StepRun> {
-        self.steps.iter().rev().find(|s| matches!(s.state, StepState::Now | StepState::Wait | StepState::Failed))
+        self.steps.iter().rev().find(|s| matches!(s.state, StepState::Now | StepState::Wait | StepState::Later | StepState::Failed))
     }
 
     /// Milliseconds until it is ready, as the usual times have it; None without past runs.
@@ -176,5 +179,18 @@ mod tests {
         assert_eq!((line.steps[0].what.as_str(), line.steps[0].took, line.steps[0].state), ("host-b", Some(40), StepState::Done));
         assert_eq!((line.steps[1].began, line.steps[1].state, line.steps[1].usual), (Some(40), StepState::Now, Some(300)));
         assert_eq!(line.current().unwrap().step, "address");
+    }
+
+    #[test]
+    fn a_step_that_is_put_off_has_not_failed() {
+        let mut end = event(2, 30, 1, "reserve", EventKind::End, "no host has room for dev.large");
+        end.data = Some(serde_json::json!({ "outcome": "later" }));
+        let events = [event(1, 0, 1, "reserve", EventKind::Begin, ""), end];
+        let line = Timeline::fold(&events, &[], true);
+        assert_eq!((line.steps[0].state, line.steps[0].what.as_str()), (StepState::Later, "no host has room for dev.large"));
+        // Taken up again, it is a run of its own.
+        let again =
+            [&events[..], &[event(3, 5000, 1, "reserve", EventKind::Begin, ""), event(4, 5020, 1, "reserve", EventKind::End, "host-a")]].concat();
+        assert_eq!(Timeline::fold(&again, &[], true).steps[0].state, StepState::Done);
     }
 }

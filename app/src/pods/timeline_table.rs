@@ -1,7 +1,7 @@
 //! The timeline: all steps on one clock, machine first, then set-up; the line between carries the moment of Running.
 
 use super::axis::{Axis, is_slow, tick_label, times_usual};
-use super::summary::{Outcome, Run};
+use super::summary::{Outcome, PutOff, Run};
 use super::timeline::{Part, StepRun, StepState};
 use crate::ui::icon::Shape;
 use crate::ui::time::{seconds, short_seconds};
@@ -120,11 +120,18 @@ fn row(run: &Run, at: usize, step: &StepRun, axis: Axis, due: Option<u32>, jump:
         StepState::Now => ("now", "s-provisioning", ", under way"),
         StepState::Failed => ("failed", "s-failed", ", failed"),
         StepState::Wait => ("wait", "s-waiting", ", waits for your approval"),
+        StepState::Later if run.put_off == Some(PutOff::Newer) => ("next", "g-skip", ", interrupted"),
+        StepState::Later => ("later", "s-queued", ", waits and is tried again"),
         StepState::Next if skipped => ("next", "g-skip", ", not begun"),
         StepState::Next => ("next", "g-next", ", not begun"),
     };
     let (due_line, now_line) = lines(run, axis, due);
     let key = step.step;
+    // Why it is this host stands in the facts and on hover.
+    let what = match step.what.split_once(": ") {
+        Some((host, _)) if key == "reserve" && step.state == StepState::Done => host.to_owned(),
+        _ => step.what.clone(),
+    };
     let label = match step.first_seq.zip(jump) {
         Some((_, jump)) => view! {
             <a href=format!("#l-{key}") rel="external" on:click=move |event| { event.prevent_default(); jump.run(key); }>
@@ -146,7 +153,7 @@ fn row(run: &Run, at: usize, step: &StepRun, axis: Axis, due: Option<u32>, jump:
                     <Shape name=shape />
                     {label}
                     <span class="sr">{spoken}</span>
-                    <span class="what" title=step.what.clone()>{step.what.clone()}</span>
+                    <span class="what" title=step.what.clone()>{what}</span>
                 </div>
             </th>
             <td class="track">
@@ -188,6 +195,11 @@ fn bars(run: &Run, at: usize, step: &StepRun, axis: Axis, took: Option<u32>, slo
             (end, words)
         }),
         StepState::Wait => Some((began + took, "waits for you".to_owned())),
+        StepState::Later => match run.put_off {
+            Some(PutOff::Room(_)) => Some((began + took, "waits for room".to_owned())),
+            Some(PutOff::Newer) => Some((began + took, "interrupted".to_owned())),
+            _ => Some((began + took, "tried again in a moment".to_owned())),
+        },
         _ => None,
     };
     view! {

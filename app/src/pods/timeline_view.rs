@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// How often the leading edge grows.
 const FRAME: Duration = Duration::from_millis(200);
-/// A page that is opened this long after ready begins with the timeline folded.
+/// So long after all is done the timeline folds by itself; a page that is opened later begins with it folded.
 const FOLDED_AFTER_MS: i64 = 60_000;
 
 /// `jump` is told the step whose first log line is wanted.
@@ -34,11 +34,22 @@ pub fn TimelineView(feed: Feed, jump: Callback<&'static str>) -> impl IntoView {
         }
     });
     let run = Memo::new(move |_| timeline.with(|line| feed.pod.with(|pod| Run::at(line, pod.status, pod.setup.state, now.get()))));
-    let open = run.with_untracked(|run| {
-        run.as_ref().is_none_or(|run| {
-            let began = timeline.with_untracked(|line| line.began_at).unwrap_or(0);
-            run.outcome() != Outcome::Ready || clock.now_untracked() - began - i64::from(run.elapsed) < FOLDED_AFTER_MS
+    let wanted = Memo::new(move |_| {
+        run.with(|run| {
+            run.as_ref().is_none_or(|run| {
+                let began = timeline.with(|line| line.began_at).unwrap_or(0);
+                run.outcome() != Outcome::Ready || clock.now() - began - i64::from(run.elapsed) < FOLDED_AFTER_MS
+            })
         })
+    });
+    let open = RwSignal::new(wanted.get_untracked());
+    // Who has folded or opened it is not overruled.
+    let touched = StoredValue::new(false);
+    Effect::new(move || {
+        let wanted = wanted.get();
+        if !touched.get_value() {
+            open.set(wanted);
+        }
     });
     let source = feed.pod.with_untracked(|pod| {
         let tier = pod.tier.as_str();
@@ -49,8 +60,8 @@ pub fn TimelineView(feed: Feed, jump: Callback<&'static str>) -> impl IntoView {
     });
     view! {
         <Show when=move || run.with(Option::is_some)>
-            <details class="panel timeline" id="timeline" open=open>
-                <summary>
+            <details class="panel timeline" id="timeline" open=move || open.get()>
+                <summary on:click=move |_| touched.set_value(true)>
                     <h2>
                         <span class="chev">
                             <Icon name="chev" />
@@ -84,6 +95,7 @@ fn announced(run: &Run) -> String {
         (Outcome::Ready, _) => "Ready".to_owned(),
         (Outcome::Going, Some((at, step))) => format!("{}, step {} of {}", step.label, at + 1, run.steps.len()),
         (Outcome::Waiting, Some((_, step))) => format!("{} waits for you", step.label),
+        (Outcome::PutOff, _) => run.tally().concat(),
         (Outcome::FailedMachine | Outcome::FailedSetup, Some((_, step))) => format!("{} failed", step.label),
         _ => String::new(),
     }

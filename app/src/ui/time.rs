@@ -16,8 +16,12 @@ pub fn exact(at: OffsetDateTime) -> String {
 
 /// Such as `23 Nov 2026`.
 pub fn day(at: OffsetDateTime) -> String {
-    let month = MONTHS[usize::from(u8::from(at.month())) - 1];
-    format!("{} {month} {}", at.day(), at.year())
+    format!("{} {}", short_day(at), at.year())
+}
+
+/// Such as `23 Nov`.
+pub fn short_day(at: OffsetDateTime) -> String {
+    format!("{} {}", at.day(), MONTHS[usize::from(u8::from(at.month())) - 1])
 }
 
 /// Such as `13:58:48`.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
     backend::{Caller, Hosts},
-    hosts::{Host, HostState, HostVerb, JoinInvitation, NewHost, Transport},
+    hosts::{Host, HostPod, HostState, HostVerb, JoinInvitation, NewHost, Transport},
     ids::HostId,
 };
 
@@ -61,6 +61,11 @@ impl Hosts for ControlPlane {
     async fn host(&self, caller: &Caller, id: HostId) -> AppResult<Host> {
         operator(caller)?;
         store::get(&self.db, id).await.map_err(fault)?.ok_or_else(AppError::not_found)
+    }
+
+    async fn host_pods(&self, caller: &Caller, id: HostId) -> AppResult<Vec<HostPod>> {
+        self.host(caller, id).await?;
+        store::pods_on(&self.db, id).await.map_err(fault)
     }
 
     async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation> {

@@ -3,8 +3,9 @@
 use crate::db::Db;
 use ipnet::IpNet;
 use pinacle_app::{
-    hosts::{Capacity, Host, HostState, NewHost, Transport},
-    ids::{HostId, UserId},
+    hosts::{Capacity, Host, HostPod, HostState, NewHost, Transport},
+    ids::{HostId, PodId, UserId},
+    pods::{PodStatus, Tier},
 };
 use pinacle_host::protocol::{Installation, Inventory};
 use sqlx::{PgConnection, types::Json};
@@ -192,6 +193,25 @@ pub async fn list(db: &Db) -> Result<Vec<Host>, sqlx::Error> {
 pub async fn get(db: &Db, id: HostId) -> Result<Option<Host>, sqlx::Error> {
     let row: Option<HostRow> = sqlx::query_as(hosts!("WHERE h.id = $1")).bind(id.0).fetch_optional(db).await?;
     Ok(row.map(Host::from))
+}
+
+/// Pods that have a reservation there: those of a stopped pod keep its disk's.
+pub async fn pods_on(db: &Db, id: HostId) -> Result<Vec<HostPod>, sqlx::Error> {
+    let rows: Vec<(Uuid, String, String, String, String)> = sqlx::query_as(
+        "SELECT p.id, p.name, u.handle, p.tier, p.status
+         FROM reservations r JOIN pods p ON p.id = r.pod_id JOIN users u ON u.id = p.owner_id WHERE r.host_id = $1 ORDER BY u.handle, p.name, p.id",
+    )
+    .bind(id.0)
+    .fetch_all(db)
+    .await?;
+    let pod = |(id, name, owner, tier, status): (Uuid, String, String, String, String)| HostPod {
+        id: PodId(id),
+        name,
+        owner,
+        tier: Tier::parse(&tier).unwrap_or(Tier::Small),
+        status: PodStatus::parse(&status).unwrap_or(PodStatus::Failed),
+    };
+    Ok(rows.into_iter().map(pod).collect())
 }
 
 /// Adds a host that is to join, with the first /24 of 10.88.0.0/16 that is free; one of that name that has not joined gets the new token.

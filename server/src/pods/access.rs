@@ -166,7 +166,15 @@ impl Pods for ControlPlane {
         if query.search.as_ref().is_some_and(|s| s.len() > MAX_SEARCH || s.contains('\0')) {
             return Err(AppError::field("search", format!("At most {MAX_SEARCH} characters.")));
         }
-        let query = PodQuery { search: query.search.filter(|s| !s.is_empty()), tier: query.tier.filter(|t| !t.is_empty()), ..query };
+        let query = PodQuery {
+            search: query.search.filter(|s| !s.is_empty()),
+            tier: query.tier.filter(|t| !t.is_empty()),
+            owner: query.owner.filter(|o| !o.is_empty()),
+            ..query
+        };
+        if query.owner.as_deref().is_some_and(|owner| owner != "me") {
+            return Err(AppError::field("owner", "me, or left out for everybody's."));
+        }
         if query.tier.as_deref().is_some_and(|t| Tier::parse(t).is_none()) {
             return Err(AppError::field("tier", "One of dev.small, dev.medium, dev.large, dev.xlarge."));
         }

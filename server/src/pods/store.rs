@@ -183,7 +183,7 @@ pub async fn list_for(
          WHERE p.status <> 'deleted' AND ($2::uuid IS NULL OR p.team_id = $2)
            AND ($3::text IS NULL OR position(lower($3) IN lower(concat_ws(' ', p.name, p.repository, u.handle))) > 0)
            AND (cardinality($4::text[]) = 0 OR p.status = ANY($4)) AND ($5::text IS NULL OR p.tier = $5)
-           AND ($6::timestamptz IS NULL OR (p.created_at, p.id) < ($6, $7))
+           AND ($6::timestamptz IS NULL OR (p.created_at, p.id) < ($6, $7)) AND ($9::uuid IS NULL OR p.owner_id = $9)
          ORDER BY p.created_at DESC, p.id DESC LIMIT $8"
     ))
     .bind(user.0)
@@ -194,6 +194,7 @@ pub async fn list_for(
     .bind(after.map(|c| c.created_at))
     .bind(after.map(|c| c.id))
     .bind(limit)
+    .bind(query.owner.as_ref().map(|_| user.0))
     .fetch_all(db)
     .await
 }

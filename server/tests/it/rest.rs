@@ -317,6 +317,7 @@ async fn every_operation_of_the_document_does_what_it_says() {
     let joining = fleet.api(text(&invited["join_token"]), Method::POST, "/hosts/join").json(&crate::hosts::report()).send().await.expect("an answer");
     api.seen.insert("POST /hosts/join".into(), joining.status().as_u16());
     api.ask("GET", "/hosts/{id}", &format!("/hosts/{host}"), Value::Null).await;
+    api.ask("GET", "/hosts/{id}/pods", &format!("/hosts/{host}/pods"), Value::Null).await;
     let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
     // As check-hosts would write it.
     let offer = "INSERT INTO host_keys (host_id, algorithm, public_key, state) SELECT host_id, algorithm, set_byte(public_key, length(public_key) - 1, 7), 'offered' FROM host_keys WHERE host_id = $1";

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use pinacle_app::{
     AppError, ErrorCode,
     backend::Caller,
-    hosts::{Host, HostVerb, JoinInvitation, NewHost},
+    hosts::{Host, HostPod, HostVerb, JoinInvitation, NewHost},
     ids::HostId,
     pods::Page,
 };
@@ -25,6 +25,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(hosts, add))
         .routes(routes!(host))
+        .routes(routes!(host_pods))
         .routes(routes!(cordon))
         .routes(routes!(drain))
         .routes(routes!(activate))
@@ -54,6 +55,19 @@ async fn add(State(state): State<AppState>, Asker(caller): Asker, JsonBody(new):
 #[utoipa::path(get, path = "/hosts/{id}", tag = "hosts", params(("id" = HostId, Path)), responses((status = 200, body = Host)))]
 async fn host(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<Json<Host>> {
     Ok(Json(state.backend.host(&caller, id).await?))
+}
+
+/// Pods that have their place on a host
+#[utoipa::path(get, path = "/hosts/{id}/pods", tag = "hosts", params(("id" = HostId, Path), ListQuery),
+    responses((status = 200, body = Page<HostPod>)))]
+async fn host_pods(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<HostId>,
+    Params(query): Params<ListQuery>,
+) -> Answer<Json<Page<HostPod>>> {
+    let pods = state.backend.host_pods(&caller, id).await?;
+    Ok(Json(page_of(pods, &query, |pod| pod.id.to_string())?))
 }
 
 /// Give a host no new pods

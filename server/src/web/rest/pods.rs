@@ -58,6 +58,8 @@ struct PodList {
     /// `running`, `moving`, `stopped` or `failed`.
     status: Option<String>,
     tier: Option<String>,
+    /// `me`: your own alone.
+    owner: Option<String>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// 1–100; 50 if left out.
@@ -67,8 +69,8 @@ struct PodList {
 /// Pods that the user may see
 #[utoipa::path(get, path = "/pods", tag = "pods", params(PodList), responses((status = 200, body = Page<Pod>)))]
 async fn pods(State(state): State<AppState>, Asker(caller): Asker, Params(list): Params<PodList>) -> Answer<Json<Page<Pod>>> {
-    let PodList { team_id, search, status, tier, cursor, limit } = list;
-    Ok(Json(state.backend.pods(&caller, PodQuery { team_id, search, status, tier, cursor, limit }).await?))
+    let PodList { team_id, search, status, tier, owner, cursor, limit } = list;
+    Ok(Json(state.backend.pods(&caller, PodQuery { team_id, search, status, tier, owner, cursor, limit }).await?))
 }
 
 /// Create a pod
