@@ -15,6 +15,11 @@ pub trait Hosts: Send + Sync {
     /// Adds a host that is to join, or makes a new token for one of that name that has not joined yet.
     async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation>;
     async fn change_host(&self, caller: &Caller, id: HostId, verb: HostVerb) -> AppResult<Host>;
-    /// Trusts a host key that was offered in place of the pinned one.
+    /// A new token for a host that has joined: after it was installed anew, or has lost what it was told. Its row, its range and its
+    /// pods stay.
+    async fn rejoin_host(&self, caller: &Caller, id: HostId) -> AppResult<JoinInvitation>;
+    /// Trusts a host key that was offered, beside those that are trusted already.
     async fn trust_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host>;
+    /// Trusts one of several host keys no more.
+    async fn retire_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host>;
 }

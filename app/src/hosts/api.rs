@@ -39,6 +39,18 @@ pub async fn change_host(id: HostId, verb: HostVerb) -> Result<Host, AppError> {
     backend.change_host(&caller, id, verb).await
 }
 
+#[server(prefix = "/fn", endpoint = "hosts/rejoin")]
+pub async fn rejoin_host(id: HostId) -> Result<JoinInvitation, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.rejoin_host(&caller, id).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/retire-key")]
+pub async fn retire_host_key(id: HostId, fingerprint: String) -> Result<Host, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.retire_host_key(&caller, id, &fingerprint).await
+}
+
 #[server(prefix = "/fn", endpoint = "hosts/trust-key")]
 pub async fn trust_host_key(id: HostId, fingerprint: String) -> Result<Host, AppError> {
     let (backend, caller) = crate::server::door()?;

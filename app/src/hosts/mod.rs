@@ -66,6 +66,8 @@ pub struct Host {
     /// Bytes.
     pub disk: Capacity,
     pub pods: u32,
+    /// Fingerprints of the SSH keys that the host may show; several while one is replaced.
+    pub trusted_keys: Vec<String>,
     /// Key fingerprints that were offered in place of the pinned ones and wait for an operator.
     pub offered_keys: Vec<String>,
     /// Versions of kernel, daemon, runsc and image, for a person.

@@ -80,10 +80,19 @@ impl Hosts for ControlPlane {
             error.code = ErrorCode::Taken;
             return Err(error);
         };
-        let host = self.host(caller, id).await?;
-        let server = self.config.url.as_str().trim_end_matches('/');
-        let command = format!("sudo pinacle-host join --server {server}");
-        Ok(JoinInvitation { host, join_token: token, command })
+        self.invitation(caller, id, token).await
+    }
+
+    async fn rejoin_host(&self, caller: &Caller, id: HostId) -> AppResult<JoinInvitation> {
+        operator_writes(caller)?;
+        let before = self.host(caller, id).await?;
+        let (token, hash) = join::new_token();
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        if !store::renew_token(&mut tx, id, &hash, join::TOKEN_VALID).await.map_err(fault)? {
+            return Err(AppError::new(ErrorCode::WrongState, format!("{} was given up. Add the machine under another name.", before.name)));
+        }
+        tx.commit().await.map_err(fault)?;
+        self.invitation(caller, id, token).await
     }
 
     async fn change_host(&self, caller: &Caller, id: HostId, verb: HostVerb) -> AppResult<Host> {
@@ -111,6 +120,18 @@ impl Hosts for ControlPlane {
         self.host(caller, id).await
     }
 
+    async fn retire_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host> {
+        operator_writes(caller)?;
+        let trusted = store::trusted_keys(&self.db, id).await.map_err(fault)?;
+        let key = trusted.iter().find(|key| join::fingerprint(key).as_deref() == Some(fingerprint)).ok_or_else(AppError::not_found)?;
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        if !store::retire_key(&mut tx, id, key).await.map_err(fault)? {
+            return Err(AppError::new(ErrorCode::WrongState, "It is the only key that this host may show."));
+        }
+        tx.commit().await.map_err(fault)?;
+        self.host(caller, id).await
+    }
+
     async fn trust_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host> {
         operator_writes(caller)?;
         let offered = store::offered_keys(&self.db, id).await.map_err(fault)?;
@@ -119,6 +140,14 @@ impl Hosts for ControlPlane {
         store::trust_key(&mut tx, id, key, caller.user).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
         self.host(caller, id).await
+    }
+}
+
+impl ControlPlane {
+    /// What an operator takes to the machine.
+    async fn invitation(&self, caller: &Caller, id: HostId, join_token: String) -> AppResult<JoinInvitation> {
+        let server = self.config.url.as_str().trim_end_matches('/');
+        Ok(JoinInvitation { host: self.host(caller, id).await?, join_token, command: format!("sudo pinacle-host join --server {server}") })
     }
 }
 

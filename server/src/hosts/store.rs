@@ -107,6 +107,7 @@ struct HostRow {
     pods: i64,
     inventory: Json<serde_json::Value>,
     last_seen_at: Option<OffsetDateTime>,
+    trusted: Vec<Vec<u8>>,
     offered: Vec<Vec<u8>>,
 }
 
@@ -118,7 +119,8 @@ macro_rules! hosts {
                     coalesce(h.last_seen_at > now() - interval '30 seconds', false) AS reachable,
                     coalesce(r.cpu, 0) AS cpu_reserved, coalesce(r.memory, 0)::int8 AS memory_reserved, coalesce(r.disk, 0)::int8 AS disk_reserved,
                     coalesce(r.pods, 0) AS pods,
-                    coalesce((SELECT array_agg(k.public_key) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'offered'), '{}') AS offered
+                    coalesce((SELECT array_agg(k.public_key ORDER BY k.first_seen_at) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'trusted'), '{}') AS trusted,
+                    coalesce((SELECT array_agg(k.public_key ORDER BY k.first_seen_at) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'offered'), '{}') AS offered
              FROM hosts h LEFT JOIN (
                SELECT host_id, count(*) AS pods, sum(cpu_milli) AS cpu, sum(memory_bytes) AS memory, sum(disk_bytes) AS disk
                FROM reservations GROUP BY host_id) r ON r.host_id = h.id ",
@@ -178,6 +180,7 @@ impl From<HostRow> for Host {
             memory: capacity(row.memory_reserved, row.memory_bytes, row.memory_ratio),
             disk: capacity(row.disk_reserved, row.disk_bytes, row.disk_ratio),
             pods: u32::try_from(row.pods).unwrap_or(0),
+            trusted_keys: row.trusted.iter().filter_map(|key| super::join::fingerprint(key)).collect(),
             offered_keys: row.offered.iter().filter_map(|key| super::join::fingerprint(key)).collect(),
             software,
             last_seen_at: row.last_seen_at,
@@ -241,6 +244,20 @@ pub async fn add(connection: &mut PgConnection, new: &NewHost, port: u16, token_
     Ok(id.map(|(id,)| HostId(id)))
 }
 
+/// Gives a host that is there a new token; false for one that is given up.
+pub async fn renew_token(connection: &mut PgConnection, id: HostId, token_hash: &[u8], valid: Duration) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE hosts SET join_token_hash = $2, join_expires_at = now() + make_interval(secs => $3), join_used_at = NULL
+         WHERE id = $1 AND state <> 'lost'",
+    )
+    .bind(id.0)
+    .bind(token_hash)
+    .bind(valid.as_secs_f64())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// The host whose token this is, while it is good. One that was used is good for the machine that used it until that was heard:
 /// the answer to a join may be lost.
 pub async fn by_join_token(
@@ -285,7 +302,9 @@ pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inven
 /// The host was heard over its own connection.
 pub async fn heard_from(connection: &mut PgConnection, id: HostId, inventory: &Inventory) -> Result<(), sqlx::Error> {
     write_inventory(&mut *connection, id, inventory).await?;
-    sqlx::query("UPDATE hosts SET last_seen_at = now(), join_token_hash = NULL, join_expires_at = NULL, join_used_at = NULL WHERE id = $1")
+    sqlx::query("UPDATE hosts SET last_seen_at = now() WHERE id = $1").bind(id.0).execute(&mut *connection).await?;
+    // A token that was not used yet is for a machine that is to join again.
+    sqlx::query("UPDATE hosts SET join_token_hash = NULL, join_expires_at = NULL, join_used_at = NULL WHERE id = $1 AND join_used_at IS NOT NULL")
         .bind(id.0)
         .execute(connection)
         .await?;
@@ -339,16 +358,29 @@ pub async fn offered_keys(db: &Db, id: HostId) -> Result<Vec<Vec<u8>>, sqlx::Err
     Ok(rows.into_iter().map(|(key,)| key).collect())
 }
 
-/// From now on this key is accepted, and the others of its algorithm are not.
-pub async fn trust_key(connection: &mut PgConnection, id: HostId, key: &[u8], by: UserId) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE host_keys SET state = 'retired' WHERE host_id = $1 AND state = 'trusted'
-         AND algorithm = (SELECT algorithm FROM host_keys WHERE host_id = $1 AND public_key = $2)",
+pub async fn trusted_keys(db: &Db, id: HostId) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT public_key FROM host_keys WHERE host_id = $1 AND state = 'trusted'").bind(id.0).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(key,)| key).collect())
+}
+
+/// From now on this key is not accepted any more. False: it is the only one.
+pub async fn retire_key(connection: &mut PgConnection, id: HostId, key: &[u8]) -> Result<bool, sqlx::Error> {
+    // Two at once would retire the last two.
+    sqlx::query("SELECT FROM hosts WHERE id = $1 FOR UPDATE").bind(id.0).execute(&mut *connection).await?;
+    let done = sqlx::query(
+        "UPDATE host_keys SET state = 'retired' WHERE host_id = $1 AND public_key = $2 AND state = 'trusted'
+         AND EXISTS (SELECT FROM host_keys o WHERE o.host_id = $1 AND o.public_key <> $2 AND o.state = 'trusted')",
     )
     .bind(id.0)
     .bind(key)
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// From now on this key is accepted, too.
+pub async fn trust_key(connection: &mut PgConnection, id: HostId, key: &[u8], by: UserId) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE host_keys SET state = 'trusted', confirmed_by = $3 WHERE host_id = $1 AND public_key = $2")
         .bind(id.0)
         .bind(key)

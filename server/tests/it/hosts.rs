@@ -182,6 +182,8 @@ async fn a_host_with_another_key_is_refused_shown_to_operators_and_used_again_on
     let host = fleet.until_host("host2", "it answers", |host| host["reachable"] == true).await;
     assert_eq!(host["offered_keys"], json!([]));
     let path = format!("/hosts/{}/keys", host["id"].as_str().expect("an id"));
+    let former = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
+    assert!(host["trusted_keys"].as_array().is_some_and(|keys| keys.contains(&json!(former))), "{host}");
     change_key(HOST, "mkdir -p /run/before; mv ssh_host_ed25519_key* /run/before; ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key");
     let fingerprint = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
     let offered = fleet.until_host("host2", "the key is shown", |host| host["offered_keys"] != json!([])).await;
@@ -190,7 +192,8 @@ async fn a_host_with_another_key_is_refused_shown_to_operators_and_used_again_on
     let (status, trusted) = operator.ask(Method::POST, &path, json!({ "fingerprint": fingerprint })).await;
     assert_eq!((status, &trusted["offered_keys"]), (200, &json!([])));
     fleet.until_host("host2", "it is used again", |host| host["reachable"] == true).await;
-    // And back, as it was: a key that was trusted before is not trusted for that.
+    // Both are good while one is replaced; then the former one is not.
+    assert_eq!(operator.ask(Method::POST, &format!("{path}/retire"), json!({ "fingerprint": former })).await.0, 200);
     change_key(HOST, "rm ssh_host_ed25519_key*; mv /run/before/* .");
     let before = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
     let offered = fleet.until_host("host2", "the former key is shown", |host| host["offered_keys"] != json!([])).await;

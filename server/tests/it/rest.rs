@@ -55,7 +55,7 @@ fn body(method: &Method, path: &str) -> Value {
         ("POST", "/pods/{id}/setup/approve") => json!({ "plan_digest": "x" }),
         ("POST", "/pods/{id}/exec") => json!({ "argv": ["true"] }),
         ("POST", "/hosts") => json!({ "name": "x", "transport": "ssh", "address": "192.0.2.1" }),
-        ("POST", "/hosts/{id}/keys") => json!({ "fingerprint": "SHA256:x" }),
+        ("POST", "/hosts/{id}/keys" | "/hosts/{id}/keys/retire") => json!({ "fingerprint": "SHA256:x" }),
         _ => Value::Null,
     }
 }
@@ -324,8 +324,18 @@ async fn every_operation_of_the_document_does_what_it_says() {
     sqlx::query(offer).bind(host.parse::<uuid::Uuid>().expect("an id")).execute(&db).await.expect("offered");
     let keyed = operator.get(&format!("/hosts/{host}")).await;
     if let Some(fingerprint) = keyed["offered_keys"][0].as_str() {
-        api.ask("POST", "/hosts/{id}/keys", &format!("/hosts/{host}/keys"), json!({ "fingerprint": fingerprint })).await;
+        let key = json!({ "fingerprint": fingerprint });
+        let trusted = api.ask("POST", "/hosts/{id}/keys", &format!("/hosts/{host}/keys"), key.clone()).await;
+        assert_eq!(trusted["trusted_keys"].as_array().map(Vec::len), Some(2), "the one before it is still good");
+        let retired = api.ask("POST", "/hosts/{id}/keys/retire", &format!("/hosts/{host}/keys/retire"), key).await;
+        assert_eq!(retired["trusted_keys"].as_array().map(Vec::len), Some(1));
+        let last = json!({ "fingerprint": retired["trusted_keys"][0] });
+        assert_eq!(operator.ask(Method::POST, &format!("/hosts/{host}/keys/retire"), last).await.0, 409, "the last one stays");
     }
+    let again = api.ask("POST", "/hosts/{id}/rejoin", &format!("/hosts/{host}/rejoin"), Value::Null).await;
+    let joining = fleet.api(text(&again["join_token"]), Method::POST, "/hosts/join").json(&crate::hosts::report()).send().await.expect("an answer");
+    let joined: Value = joining.json().await.expect("JSON");
+    assert_eq!((&joined["host_id"], &joined["pod_cidr"]), (&json!(host), &invited["host"]["pod_cidr"]), "its row and its range stay");
     for verb in ["cordon", "drain", "activate", "lost"] {
         api.ask("POST", &format!("/hosts/{{id}}/{verb}"), &format!("/hosts/{host}/{verb}"), Value::Null).await;
     }

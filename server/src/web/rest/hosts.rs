@@ -30,7 +30,9 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(drain))
         .routes(routes!(activate))
         .routes(routes!(lost))
+        .routes(routes!(rejoin))
         .routes(routes!(trust_key))
+        .routes(routes!(retire_key))
 }
 
 /// Without an API token.
@@ -98,21 +100,41 @@ async fn change(state: &AppState, caller: &Caller, id: HostId, verb: HostVerb) -
     Ok(Json(state.backend.change_host(caller, id, verb).await?))
 }
 
+/// A new join token for a host that has joined
+///
+/// After it was installed anew. Its pods stay; those whose disks are gone with the old installation say so.
+#[utoipa::path(post, path = "/hosts/{id}/rejoin", tag = "hosts", params(("id" = HostId, Path)), responses((status = 201, body = JoinInvitation)))]
+async fn rejoin(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<(StatusCode, Json<JoinInvitation>)> {
+    Ok((StatusCode::CREATED, Json(state.backend.rejoin_host(&caller, id).await?)))
+}
+
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TrustedKey {
-    /// One of the host's `offered_keys`.
+struct HostKey {
+    /// One of the host's `offered_keys` or `trusted_keys`.
     fingerprint: String,
 }
 
-/// Trust a host key that was offered in place of the pinned one
-#[utoipa::path(post, path = "/hosts/{id}/keys", tag = "hosts", params(("id" = HostId, Path)), request_body = TrustedKey,
+/// Trust one of several host keys no more
+#[utoipa::path(post, path = "/hosts/{id}/keys/retire", tag = "hosts", params(("id" = HostId, Path)), request_body = HostKey,
+    responses((status = 200, body = Host)))]
+async fn retire_key(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<HostId>,
+    JsonBody(key): JsonBody<HostKey>,
+) -> Answer<Json<Host>> {
+    Ok(Json(state.backend.retire_host_key(&caller, id, &key.fingerprint).await?))
+}
+
+/// Trust a host key that was offered, beside those that are trusted already
+#[utoipa::path(post, path = "/hosts/{id}/keys", tag = "hosts", params(("id" = HostId, Path)), request_body = HostKey,
     responses((status = 200, body = Host)))]
 async fn trust_key(
     State(state): State<AppState>,
     Asker(caller): Asker,
     PathId(id): PathId<HostId>,
-    JsonBody(key): JsonBody<TrustedKey>,
+    JsonBody(key): JsonBody<HostKey>,
 ) -> Answer<Json<Host>> {
     Ok(Json(state.backend.trust_host_key(&caller, id, &key.fingerprint).await?))
 }
