@@ -185,6 +185,7 @@ impl Daemon {
         client::wait_for_boot(&running, &complaints).await?;
         let cpu_milli = wish.cpu_milli.min(self.facts.cpu_milli);
         self.ground.cgroups.limit_cpu(&pod.place.container(), cpu_milli).map_err(failed("the pod's share of CPU"))?;
+        running.keep(&pod.place)?;
         tracing::info!(pod = %pod.place.id, generation = wish.generation, runsc_ms = spawned.as_millis(), ready_ms = begun.elapsed().as_millis(), "booted");
         Ok(running)
     }

@@ -101,7 +101,11 @@ fn is_held(place: &Place) -> io::Result<bool> {
 fn backing_inode(device: &std::ffi::OsStr) -> io::Result<Option<u64>> {
     // linux/loop.h: LOOP_GET_STATUS64 fills a struct loop_info64 of 232 bytes; its second field is the inode.
     const LOOP_GET_STATUS64: nix::libc::Ioctl = 0x4C05;
-    let device = File::open(Path::new("/dev").join(device))?;
+    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(nix::libc::ENXIO | nix::libc::ENOENT));
+    let device = match File::open(Path::new("/dev").join(device)) {
+        Err(error) if gone(&error) => return Ok(None),
+        opened => opened?,
+    };
     let mut info = [0_u64; 29];
     // SAFETY: `info` has the size of the structure, and outlives the call.
     let result = unsafe { nix::libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, info.as_mut_ptr()) };
@@ -109,7 +113,7 @@ fn backing_inode(device: &std::ffi::OsStr) -> io::Result<Option<u64>> {
         return Ok(Some(info[1]));
     }
     let error = io::Error::last_os_error();
-    if error.raw_os_error() == Some(nix::libc::ENXIO) { Ok(None) } else { Err(error) }
+    if gone(&error) { Ok(None) } else { Err(error) }
 }
 
 /// Removes the layer for good. The pod does not run.
