@@ -21,7 +21,7 @@ const INSIDE_DEADLINE: Duration = Duration::from_secs(30);
 const FRESH: &str = "network-is-fresh";
 
 /// The one command that may change a pod, as long as it is held.
-struct Turn {
+pub(super) struct Turn {
     pod: Arc<Pod>,
     _guard: OwnedMutexGuard<()>,
 }
@@ -39,12 +39,13 @@ impl Daemon {
         match command {
             Command::Inventory => self.inventory().map(|inventory| Reply::Inventory(Box::new(inventory))),
             Command::Pod { pod } => self.report(pod).await.map(|report| Reply::Pod(Box::new(report))),
-            Command::Layer { pod, fence, disk_bytes } => self.layer(pod, fence, disk_bytes).await,
+            Command::Layer { pod, fence, disk_bytes, must_exist } => self.layer(pod, fence, disk_bytes, must_exist).await,
             Command::Network { pod, fence, address } => self.address(pod, fence, address).await,
             Command::Sandbox { pod, fence, generation, boot_after, hostname, cpu_milli, memory_bytes } => {
                 self.sandbox(pod, fence, boot_after, Wish { generation, hostname, cpu_milli, memory_bytes }).await
             }
             Command::Stop { pod, fence } => self.stop(pod, fence).await,
+            Command::Orphan { pod, fence } => self.orphan(pod, fence).await,
             Command::Delete { pod, fence } => self.delete(pod, fence).await,
             Command::Configure { pod, fence, .. } | Command::Processes { pod, fence, .. } => {
                 let _turn = self.turn(pod, fence).await?;
@@ -59,6 +60,13 @@ impl Daemon {
 
     /// Waits for this pod's other commands, then admits the fence.
     async fn turn(&self, id: Uuid, fence: i64) -> Result<Turn, HostError> {
+        let turn = self.wait(id).await?;
+        self.store.raise_fence(id, fence)?;
+        Ok(turn)
+    }
+
+    /// Waits for this pod's other commands.
+    pub(super) async fn wait(&self, id: Uuid) -> Result<Turn, HostError> {
         let waited = timeout(TURN_DEADLINE, async {
             loop {
                 let pod = self.pod(id);
@@ -69,27 +77,36 @@ impl Daemon {
                 }
             }
         });
-        let turn = waited.await.map_err(|_| HostError::new(HostErrorCode::Timeout, "another command of this pod does not end"))?;
-        self.store.raise_fence(id, fence)?;
-        Ok(turn)
+        waited.await.map_err(|_| HostError::new(HostErrorCode::Timeout, "another command of this pod does not end"))
     }
 
     /// The sandbox of a pod that runs.
-    pub fn running(&self, pod: Uuid) -> Result<Arc<Running>, HostError> {
-        let known = self.known(pod).ok_or_else(|| HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"))?;
-        let running = known.running.borrow().clone();
+    pub fn running(&self, id: Uuid) -> Result<Arc<Running>, HostError> {
+        let known = self.known(id);
+        let running = known.as_ref().and_then(|pod| pod.running.borrow().clone());
         match running {
             Some(running) if running.is_alive() => Ok(running),
-            _ if known.place.layer().exists() => Err(HostError::new(HostErrorCode::NotRunning, "the pod does not run")),
+            _ if known.is_some_and(|pod| pod.place.layer().exists()) || self.orphans.has(id) => {
+                Err(HostError::new(HostErrorCode::NotRunning, "the pod does not run"))
+            }
             _ => Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod")),
         }
     }
 
-    async fn layer(&self, id: Uuid, fence: i64, disk_bytes: u64) -> Result<Reply, HostError> {
+    async fn layer(&self, id: Uuid, fence: i64, disk_bytes: u64, must_exist: bool) -> Result<Reply, HostError> {
         let turn = self.turn(id, fence).await?;
         let pod = &turn.pod;
         if pod.running.borrow().as_ref().is_some_and(|running| running.is_alive()) {
             return Ok(Reply::Done);
+        }
+        if !pod.place.layer().exists() {
+            let taken_back = self.orphans.take_back(&pod.place).map_err(failed("the pod's layer, which was set aside"))?;
+            if taken_back {
+                tracing::info!(pod = %id, "took its layer back");
+            } else if must_exist {
+                self.forget_empty(turn);
+                return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no layer of the pod"));
+            }
         }
         rootfs::ensure_layer(&pod.place, disk_bytes).await?;
         Ok(Reply::Done)
@@ -216,14 +233,34 @@ impl Daemon {
         Ok(Reply::Done)
     }
 
+    async fn orphan(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
+        let turn = self.turn(id, fence).await?;
+        let pod = &turn.pod;
+        self.end_sandbox(pod).await?;
+        self.orphans.set_aside(&pod.place).map_err(failed("the layer of a pod that nobody knows"))?;
+        // What is known of the pod goes last: killed before, the daemon lists the pod and is told again.
+        rootfs::remove(&pod.place).await?;
+        self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
+        self.forget_empty(turn);
+        Ok(Reply::Done)
+    }
+
     async fn delete(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
         let turn = self.turn(id, fence).await?;
         let pod = &turn.pod;
         self.end_sandbox(pod).await?;
         rootfs::remove(&pod.place).await?;
+        self.orphans.remove(id).map_err(failed("the pod's layer, which was set aside"))?;
         self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
-        super::locked(&self.pods).remove(&id);
+        self.forget_empty(turn);
         Ok(Reply::Done)
+    }
+
+    /// Ends the turn of a pod of which nothing may be left; then it is known no more.
+    pub(super) fn forget_empty(&self, turn: Turn) {
+        if !turn.pod.place.state.exists() && turn.pod.running.borrow().is_none() {
+            super::locked(&self.pods).remove(&turn.pod.place.id);
+        }
     }
 
     /// Ends a sandbox that has ended by itself, and keeps why.

@@ -2,7 +2,7 @@
 
 use super::{CpuSeen, Daemon, Pod, client};
 use crate::{
-    pod::{failed, rootfs},
+    pod::{failed, orphan, rootfs},
     protocol::{Command, HostError, HostErrorCode, Inventory, PodReport, PodSeen, Reply, SandboxState, Usage},
 };
 use std::time::{Duration, Instant};
@@ -18,7 +18,9 @@ impl Daemon {
     pub(super) fn inventory(&self) -> Result<Inventory, HostError> {
         let pods: Result<Vec<PodSeen>, HostError> =
             self.store.pods().map_err(failed("the host's pods"))?.into_iter().map(|id| self.seen(id)).collect();
-        self.facts.inventory(&self.options.state_dir, pods?).map_err(failed("the host's figures"))
+        let mut orphans = self.orphans.list().map_err(failed("the layers that were set aside"))?;
+        orphans.truncate(orphan::MAX_LISTED);
+        self.facts.inventory(&self.options.state_dir, pods?, orphans).map_err(failed("the host's figures"))
     }
 
     fn seen(&self, id: Uuid) -> Result<PodSeen, HostError> {
@@ -39,7 +41,7 @@ impl Daemon {
     /// The pod as it is now.
     pub(super) async fn report(&self, id: Uuid) -> Result<PodReport, HostError> {
         let Some(pod) = self.known(id).filter(|pod| pod.place.layer().exists()) else {
-            return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
+            return self.report_of_orphan(id);
         };
         let running = pod.running.borrow().clone().filter(|running| running.is_alive());
         let Some(running) = running else { return self.report_of_stopped(&pod) };
@@ -59,6 +61,21 @@ impl Daemon {
             generation: record.generation,
             ended: record.ended,
             usage: Usage { disk_bytes: rootfs::allocated(&pod.place), ..Usage::default() },
+            processes: Vec::new(),
+            ports: Vec::new(),
+        })
+    }
+
+    /// A pod whose layer was set aside is a stopped one: it can be started again.
+    fn report_of_orphan(&self, id: Uuid) -> Result<PodReport, HostError> {
+        if !self.orphans.has(id) {
+            return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
+        }
+        Ok(PodReport {
+            sandbox: SandboxState::Stopped,
+            generation: 0,
+            ended: None,
+            usage: Usage { disk_bytes: self.orphans.allocated(id), ..Usage::default() },
             processes: Vec::new(),
             ports: Vec::new(),
         })

@@ -24,7 +24,7 @@ async fn a_daemon_killed_at_any_time_goes_on_with_what_runs_and_finishes_what_wa
     // many while gVisor has its control socket and no state yet as there are places for that socket, and one more.
     for (round, delay) in [0_u64, 15, 20, 25, 30, 35, 40, 60, 80, 150, 300].into_iter().enumerate() {
         let fence = 1 + round as i64;
-        plane.done(Command::Layer { pod: other, fence, disk_bytes: DISK }).await;
+        plane.done(Command::Layer { pod: other, fence, disk_bytes: DISK, must_exist: false }).await;
         plane.done(Command::Network { pod: other, fence, address: host.pod_address(41) }).await;
         let request = Request { protocol: PROTOCOL, installation: Some(host.installation), command: sandbox(other, fence, 100 + fence) };
         write_json(&mut plane.output, &request).await.unwrap();

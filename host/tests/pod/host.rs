@@ -25,7 +25,7 @@ pub struct Host {
     /// What `dev/hosts.sh` calls the host's namespaces.
     name: String,
     prefix: String,
-    state: String,
+    pub state: String,
     run: String,
     pub installation: Installation,
 }
