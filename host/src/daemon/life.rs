@@ -97,6 +97,7 @@ impl Daemon {
         let turn = self.turn(id, fence).await?;
         let pod = &turn.pod;
         if pod.running.borrow().as_ref().is_some_and(|running| running.is_alive()) {
+            self.remember_size(id, disk_bytes)?;
             return Ok(Reply::Done);
         }
         if !pod.place.layer().exists() {
@@ -109,7 +110,17 @@ impl Daemon {
             }
         }
         rootfs::ensure_layer(&pod.place, disk_bytes).await?;
+        self.remember_size(id, disk_bytes)?;
         Ok(Reply::Done)
+    }
+
+    fn remember_size(&self, id: Uuid, disk_bytes: u64) -> Result<(), HostError> {
+        let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+        if record.disk_bytes != disk_bytes {
+            record.disk_bytes = disk_bytes;
+            self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
+        }
+        Ok(())
     }
 
     async fn address(&self, id: Uuid, fence: i64, address: Ipv4Addr) -> Result<Reply, HostError> {
@@ -171,6 +182,8 @@ impl Daemon {
             self.end_sandbox(pod).await?;
             self.fresh_network(pod, self.range()?, address).await?;
         }
+        // Asked for while the sandbox that has just been ended held the disk.
+        rootfs::grow(&pod.place, record.disk_bytes).await?;
         (record.generation, record.ended) = (wish.generation, None);
         self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
         let generation = wish.generation;

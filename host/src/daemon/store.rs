@@ -56,6 +56,8 @@ pub struct PodRecord {
     pub generation: i64,
     /// Why it ended by itself, as in `PodReport::ended`.
     pub ended: Option<String>,
+    /// What `Layer` asked for last: a pod that runs gets it with its next boot. 0 when it is not known.
+    pub disk_bytes: u64,
 }
 
 pub struct Store {

@@ -27,7 +27,18 @@ fn exec_spec(argv: &[&str]) -> ExecSpec {
 
 /// Layer, network, sandbox, as the control plane would ask for them.
 async fn boot<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>, pod: Uuid, address: Ipv4Addr, fence: i64) -> Booted {
-    plane.done(Command::Layer { pod, fence, disk_bytes: DISK, must_exist: false }).await;
+    boot_sized(plane, pod, address, fence, DISK).await
+}
+
+/// The same, with a disk of this size.
+async fn boot_sized<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    plane: &mut Connection<R, W>,
+    pod: Uuid,
+    address: Ipv4Addr,
+    fence: i64,
+    disk_bytes: u64,
+) -> Booted {
+    plane.done(Command::Layer { pod, fence, disk_bytes, must_exist: false }).await;
     plane.done(Command::Network { pod, fence, address }).await;
     match plane.ask(sandbox(pod, fence, fence)).await {
         Reply::Booted(booted) => booted,
@@ -86,15 +97,18 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     let mut late = host.connect().await;
     assert_eq!(late.refused(Command::Exec { pod, exec: exec_spec(&["true"]) }).await, HostErrorCode::NotRunning);
 
-    // A larger tier: the layer grows, and keeps what is in it.
+    // A larger tier: the layer grows, and keeps what is in it; also when a daemon was killed once the file had its new length.
+    host.shell("truncate -s $3 $1/pods/$2/layer.img", &[&host.state, &pod.to_string(), &(2 * DISK).to_string()]).await;
     plane.done(Command::Layer { pod, fence: 3, disk_bytes: 2 * DISK, must_exist: false }).await;
     assert!(boot(plane, pod, address, 3).await.started);
     assert_eq!(run(host, pod, "cat file").await.text(), "kept");
     let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
     assert!((1900..=2048).contains(&megabytes), "{megabytes}");
-    // A restart: booted again for a later wish.
-    assert!(boot(plane, pod, address, 4).await.started);
+    // A restart: booted again for a later wish, with the disk of a tier that is larger once more.
+    assert!(boot_sized(plane, pod, address, 4, 3 * DISK).await.started);
     assert_eq!(run(host, pod, "cat file").await.text(), "kept");
+    let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
+    assert!((2850..=3072).contains(&megabytes), "{megabytes}");
 
     let traces = host.traces().await;
     assert!(traces.contains("layer.img") && traces.contains("/sys/fs/cgroup"), "the search for traces finds none of a running pod: {traces}");
