@@ -250,6 +250,10 @@ pub struct PodSeen {
     pub layer: bool,
     pub address: Option<Ipv4Addr>,
     pub disk_bytes: u64,
+    /// What is wrong with it on this host, for a person: what is left of its sandbox cannot be cleared away, what is known of
+    /// it cannot be read. `Stop` tries again.
+    #[serde(default)]
+    pub fault: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

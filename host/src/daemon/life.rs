@@ -1,6 +1,6 @@
 //! A pod's life on this host: what each unary command brings about, whatever it finds.
 
-use super::{Daemon, Pod, client};
+use super::{Daemon, Pod, client, store::PodRecord};
 use crate::{
     inside::{Boot, SHUTDOWN_GRACE, What},
     pod::{failed, network, rootfs, sandbox, sandbox::Running},
@@ -159,11 +159,23 @@ impl Daemon {
 
     fn check_free(&self, id: Uuid, address: Ipv4Addr) -> Result<(), HostError> {
         for other in self.store.pods().map_err(failed("the host's pods"))?.into_iter().filter(|other| *other != id) {
-            if self.store.record(other).map_err(failed("what is known of a pod"))?.address == Some(address) {
+            if self.address_of(other) == Some(address) {
                 return Err(HostError::new(HostErrorCode::Invalid, format!("{address} is another pod's")));
             }
         }
         Ok(())
+    }
+
+    /// The address of a pod, also of one that runs and of which nothing can be read: that one doesn't stand in others' way.
+    fn address_of(&self, id: Uuid) -> Option<Ipv4Addr> {
+        let running = self.known(id).and_then(|pod| pod.running.borrow().as_ref().map(|running| running.boot.address));
+        running.or_else(|| match self.store.record(id) {
+            Ok(record) => record.address,
+            Err(error) => {
+                tracing::error!(pod = %id, %error, "what is known of a pod cannot be read");
+                None
+            }
+        })
     }
 
     async fn sandbox(self: &Arc<Self>, id: Uuid, fence: i64, boot_after: i64, wish: Wish) -> Result<Reply, HostError> {
@@ -231,7 +243,9 @@ impl Daemon {
             }
         }
         let known = running.map_or_else(Vec::new, |running| running.processes.clone());
-        sandbox::end(&self.ground, &self.network, &pod.place, &known).await
+        sandbox::end(&self.ground, &self.network, &pod.place, &known).await?;
+        *super::locked(&pod.fault) = None;
+        Ok(())
     }
 
     async fn stop(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
@@ -239,7 +253,11 @@ impl Daemon {
         let pod = &turn.pod;
         self.end_sandbox(pod).await?;
         if self.store.pod_folder(id).exists() {
-            let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+            // A stop mends what cannot be read: nothing of it is needed for the next start.
+            let mut record = self.store.record(id).unwrap_or_else(|error| {
+                tracing::error!(pod = %id, %error, "what is known of a pod cannot be read: beginning anew");
+                PodRecord::default()
+            });
             (record.address, record.ended) = (None, None);
             self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
         }
@@ -287,9 +305,9 @@ impl Daemon {
         let starved = self.ground.cgroups.ran_out_of_memory(&pod.place.container()).unwrap_or(false);
         let why = if starved { "out_of_memory" } else { "crashed" };
         tracing::warn!(pod = %pod.place.id, why, "a sandbox ended by itself");
-        let mut record = self.store.record(pod.place.id).map_err(failed("what is known of the pod"))?;
-        record.ended = Some(why.to_owned());
-        self.store.keep_record(pod.place.id, &record).map_err(failed("what is known of the pod"))?;
+        if let Err(error) = self.store.note_end(pod.place.id, why) {
+            tracing::error!(pod = %pod.place.id, %error, "why a sandbox ended could not be written down");
+        }
         self.end_sandbox(pod).await
     }
 

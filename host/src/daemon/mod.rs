@@ -111,6 +111,8 @@ struct Pod {
     commands: Arc<tokio::sync::Mutex<()>>,
     running: tokio::sync::watch::Sender<Option<Arc<Running>>>,
     cpu_seen: Mutex<Option<CpuSeen>>,
+    /// Why what is left of its sandbox could not be cleared away when the daemon started; None when it was, or has been since.
+    fault: Mutex<Option<String>>,
 }
 
 /// A reading of a sandbox's CPU meter.
@@ -147,6 +149,7 @@ impl Daemon {
                 commands: Arc::default(),
                 running: tokio::sync::watch::Sender::new(None),
                 cpu_seen: Mutex::default(),
+                fault: Mutex::default(),
             })
         };
         locked(&self.pods).entry(id).or_insert_with(make).clone()
@@ -207,6 +210,7 @@ fn only_one(run_dir: &Path) -> io::Result<nix::fcntl::Flock<fs::File>> {
     Ok(lock)
 }
 
+/// In one text, what failed and what that said.
 fn describe(error: HostError) -> String {
     if error.output.is_empty() { error.message } else { format!("{}: {}", error.message, error.output) }
 }

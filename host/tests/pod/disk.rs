@@ -1,17 +1,9 @@
 //! A pod's layer: set aside and taken back.
 
-use super::{DISK, boot, exec_spec, host::{Connection, Host}, report, run};
-use pinacle_host::protocol::{Command, HostErrorCode, Inventory, Reply, SandboxState};
+use super::{DISK, boot, exec_spec, host::Host, inventory, report, run};
+use pinacle_host::protocol::{Command, HostErrorCode, SandboxState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
-
-async fn inventory<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>) -> Inventory {
-    match plane.ask(Command::Inventory).await {
-        Reply::Inventory(inventory) => *inventory,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test]
 async fn the_layer_of_a_pod_that_nobody_knows_is_kept_for_a_week_and_taken_back() {

@@ -26,7 +26,7 @@ pub struct Host {
     name: String,
     prefix: String,
     pub state: String,
-    run: String,
+    pub run: String,
     pub installation: Installation,
 }
 

@@ -9,7 +9,7 @@ mod https;
 mod inside;
 
 use host::{Connection, Ended, Host};
-use pinacle_host::protocol::{Booted, Command, ExecSpec, HostErrorCode, Installation, PodConfig, PodReport, Reply, SandboxState, StreamInput};
+use pinacle_host::protocol::{Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput};
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
@@ -56,6 +56,13 @@ async fn run(host: &Host, pod: Uuid, script: &str) -> Ended {
 async fn report<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>, pod: Uuid) -> PodReport {
     match plane.ask(Command::Pod { pod }).await {
         Reply::Pod(report) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn inventory<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>) -> Inventory {
+    match plane.ask(Command::Inventory).await {
+        Reply::Inventory(inventory) => *inventory,
         other => panic!("{other:?}"),
     }
 }
