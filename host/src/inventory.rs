@@ -3,7 +3,7 @@
 use crate::{
     daemon::Options,
     pod::{cgroup::Cgroups, runsc::Runsc},
-    protocol::{Inventory, PodSeen},
+    protocol::{Inventory, OrphanSeen, PodSeen},
 };
 use std::{fs, io, path::Path};
 use uuid::Uuid;
@@ -42,7 +42,7 @@ impl Facts {
     }
 
     /// The host as it is now.
-    pub fn inventory(&self, state_dir: &Path, pods: Vec<PodSeen>) -> io::Result<Inventory> {
+    pub fn inventory(&self, state_dir: &Path, pods: Vec<PodSeen>, orphans: Vec<OrphanSeen>) -> io::Result<Inventory> {
         let disk = nix::sys::statvfs::statvfs(state_dir)?;
         Ok(Inventory {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -57,6 +57,7 @@ impl Facts {
             disk_bytes: disk.blocks() * disk.fragment_size(),
             disk_free_bytes: disk.blocks_available() * disk.fragment_size(),
             pods,
+            orphans,
         })
     }
 }

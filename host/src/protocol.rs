@@ -42,8 +42,15 @@ pub enum Command {
     Hello,
     /// Answers `Inventory`.
     Inventory,
-    /// Give the pod its writable layer: `disk_bytes`, ext4, kept until `Delete`.
-    Layer { pod: Uuid, fence: i64, disk_bytes: u64 },
+    /// Give the pod its writable layer: `disk_bytes`, ext4, kept until `Delete`. One that `Orphan` has set aside is taken back.
+    Layer {
+        pod: Uuid,
+        fence: i64,
+        disk_bytes: u64,
+        /// Refused with `no_such_pod` rather than made empty, where there is neither a layer nor one set aside.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        must_exist: bool,
+    },
     /// Give the pod its network namespace and address.
     Network { pod: Uuid, fence: i64, address: Ipv4Addr },
     /// Boot the sandbox, unless it runs already and was booted for `boot_after` or a later generation.
@@ -62,12 +69,23 @@ pub enum Command {
     },
     /// Put keys, secrets and git identity in place (`/run/pinacle`, a tmpfs).
     Configure { pod: Uuid, fence: i64, config: PodConfig },
-    /// Replace the list of processes that init keeps running.
-    Processes { pod: Uuid, fence: i64, processes: Vec<ProcessSpec> },
+    /// Replace the list of processes that init keeps running. Those that are the same go on; one that waits to be started again
+    /// is started at once.
+    Processes {
+        pod: Uuid,
+        fence: i64,
+        processes: Vec<ProcessSpec>,
+        /// End those that are the same too, and start them anew: what they run on has changed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        restart: bool,
+    },
     /// Start one of those processes again.
     RestartProcess { pod: Uuid, name: String },
     /// End the sandbox and free its network; the layer stays.
     Stop { pod: Uuid, fence: i64 },
+    /// End the sandbox of a pod that the control plane does not know, and set its layer aside for 7 days: `Inventory` lists
+    /// it, `Layer` takes it back, `Delete` removes it.
+    Orphan { pod: Uuid, fence: i64 },
     /// Remove everything of the pod; the fence is remembered for 30 days.
     Delete { pod: Uuid, fence: i64 },
     /// Answers `Pod`.
@@ -212,6 +230,20 @@ pub struct Inventory {
     pub disk_bytes: u64,
     pub disk_free_bytes: u64,
     pub pods: Vec<PodSeen>,
+    /// Layers that `Orphan` has set aside, the oldest first, at most 1,000.
+    #[serde(default)]
+    pub orphans: Vec<OrphanSeen>,
+}
+
+/// A layer without a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanSeen {
+    /// Whose it was.
+    pub pod: Uuid,
+    /// When, in seconds since the Unix epoch; 7 days later it is removed.
+    pub set_aside: i64,
+    /// Bytes that it takes on the host's disk.
+    pub disk_bytes: u64,
 }
 
 /// What a host knows of one pod.
@@ -226,6 +258,10 @@ pub struct PodSeen {
     pub layer: bool,
     pub address: Option<Ipv4Addr>,
     pub disk_bytes: u64,
+    /// What is wrong with it on this host, for a person: what is left of its sandbox cannot be cleared away, what is known of
+    /// it cannot be read. `Stop` tries again.
+    #[serde(default)]
+    pub fault: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

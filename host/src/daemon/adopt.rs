@@ -1,6 +1,7 @@
-//! What a daemon does first: goes on with the sandboxes that run, removes everything of those that do not.
+//! What a daemon does first: goes on with the sandboxes that run, removes everything of those that do not. A pod of which
+//! something cannot be removed is told of, and keeps none of the others from going on.
 
-use super::Daemon;
+use super::{Daemon, describe};
 use crate::{
     pod::{failed, sandbox, sandbox::Running, short},
     protocol::HostError,
@@ -24,16 +25,23 @@ pub async fn adopt(daemon: &Arc<Daemon>) -> Result<(), HostError> {
                 daemon.clone().watch_over(pod, running);
             }
             found => {
-                tracing::info!(pod = %id, "swept");
-                if found.is_some() {
-                    note_end(daemon, id)?;
+                if found.is_some()
+                    && let Err(error) = note_end(daemon, id)
+                {
+                    tracing::error!(pod = %id, %error, "why a sandbox ended could not be written down");
                 }
-                sandbox::end(&daemon.ground, &daemon.network, &place, &[]).await?;
+                match sandbox::end(&daemon.ground, &daemon.network, &place, &[]).await {
+                    Ok(()) => tracing::info!(pod = %id, "swept"),
+                    Err(error) => {
+                        tracing::error!(pod = %id, %error, output = error.output, "what is left of a sandbox could not be cleared away");
+                        *super::locked(&daemon.pod(id).fault) = Some(describe(error));
+                    }
+                }
             }
         }
     }
     let keep: BTreeSet<String> = adopted.iter().copied().map(short).collect();
-    daemon.network.sweep(&keep).await?;
+    daemon.network.sweep(&keep).await;
     if let Some(joined) = daemon.joined() {
         daemon.network.raise_fence(joined.pod_cidr, &daemon.fenced()).await?;
     }
@@ -41,11 +49,9 @@ pub async fn adopt(daemon: &Arc<Daemon>) -> Result<(), HostError> {
 }
 
 /// It ran when nobody watched, and has ended since.
-fn note_end(daemon: &Daemon, id: Uuid) -> Result<(), HostError> {
+fn note_end(daemon: &Daemon, id: Uuid) -> io::Result<()> {
     let starved = daemon.ground.cgroups.ran_out_of_memory(&id.simple().to_string()).unwrap_or(false);
-    let mut record = daemon.store.record(id).map_err(failed("what is known of the pod"))?;
-    record.ended = Some(if starved { "out_of_memory" } else { "crashed" }.to_owned());
-    daemon.store.keep_record(id, &record).map_err(failed("what is known of the pod"))
+    daemon.store.note_end(id, if starved { "out_of_memory" } else { "crashed" })
 }
 
 /// Pods of which there is a bundle or a control group.

@@ -1,6 +1,6 @@
 //! A pod's life on this host: what each unary command brings about, whatever it finds.
 
-use super::{Daemon, Pod, client};
+use super::{Daemon, Pod, client, store::PodRecord};
 use crate::{
     inside::{Boot, SHUTDOWN_GRACE, What},
     pod::{failed, network, rootfs, sandbox, sandbox::Running},
@@ -21,7 +21,7 @@ const INSIDE_DEADLINE: Duration = Duration::from_secs(30);
 const FRESH: &str = "network-is-fresh";
 
 /// The one command that may change a pod, as long as it is held.
-struct Turn {
+pub(super) struct Turn {
     pod: Arc<Pod>,
     _guard: OwnedMutexGuard<()>,
 }
@@ -39,12 +39,13 @@ impl Daemon {
         match command {
             Command::Inventory => self.inventory().map(|inventory| Reply::Inventory(Box::new(inventory))),
             Command::Pod { pod } => self.report(pod).await.map(|report| Reply::Pod(Box::new(report))),
-            Command::Layer { pod, fence, disk_bytes } => self.layer(pod, fence, disk_bytes).await,
+            Command::Layer { pod, fence, disk_bytes, must_exist } => self.layer(pod, fence, disk_bytes, must_exist).await,
             Command::Network { pod, fence, address } => self.address(pod, fence, address).await,
             Command::Sandbox { pod, fence, generation, boot_after, hostname, cpu_milli, memory_bytes } => {
                 self.sandbox(pod, fence, boot_after, Wish { generation, hostname, cpu_milli, memory_bytes }).await
             }
             Command::Stop { pod, fence } => self.stop(pod, fence).await,
+            Command::Orphan { pod, fence } => self.orphan(pod, fence).await,
             Command::Delete { pod, fence } => self.delete(pod, fence).await,
             Command::Configure { pod, fence, .. } | Command::Processes { pod, fence, .. } => {
                 let _turn = self.turn(pod, fence).await?;
@@ -59,6 +60,13 @@ impl Daemon {
 
     /// Waits for this pod's other commands, then admits the fence.
     async fn turn(&self, id: Uuid, fence: i64) -> Result<Turn, HostError> {
+        let turn = self.wait(id).await?;
+        self.store.raise_fence(id, fence)?;
+        Ok(turn)
+    }
+
+    /// Waits for this pod's other commands.
+    pub(super) async fn wait(&self, id: Uuid) -> Result<Turn, HostError> {
         let waited = timeout(TURN_DEADLINE, async {
             loop {
                 let pod = self.pod(id);
@@ -69,30 +77,50 @@ impl Daemon {
                 }
             }
         });
-        let turn = waited.await.map_err(|_| HostError::new(HostErrorCode::Timeout, "another command of this pod does not end"))?;
-        self.store.raise_fence(id, fence)?;
-        Ok(turn)
+        waited.await.map_err(|_| HostError::new(HostErrorCode::Timeout, "another command of this pod does not end"))
     }
 
     /// The sandbox of a pod that runs.
-    pub fn running(&self, pod: Uuid) -> Result<Arc<Running>, HostError> {
-        let known = self.known(pod).ok_or_else(|| HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"))?;
-        let running = known.running.borrow().clone();
+    pub fn running(&self, id: Uuid) -> Result<Arc<Running>, HostError> {
+        let known = self.known(id);
+        let running = known.as_ref().and_then(|pod| pod.running.borrow().clone());
         match running {
             Some(running) if running.is_alive() => Ok(running),
-            _ if known.place.layer().exists() => Err(HostError::new(HostErrorCode::NotRunning, "the pod does not run")),
+            _ if known.is_some_and(|pod| pod.place.layer().exists()) || self.orphans.has(id) => {
+                Err(HostError::new(HostErrorCode::NotRunning, "the pod does not run"))
+            }
             _ => Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod")),
         }
     }
 
-    async fn layer(&self, id: Uuid, fence: i64, disk_bytes: u64) -> Result<Reply, HostError> {
+    async fn layer(&self, id: Uuid, fence: i64, disk_bytes: u64, must_exist: bool) -> Result<Reply, HostError> {
         let turn = self.turn(id, fence).await?;
         let pod = &turn.pod;
         if pod.running.borrow().as_ref().is_some_and(|running| running.is_alive()) {
+            self.remember_size(id, disk_bytes)?;
             return Ok(Reply::Done);
         }
+        if !pod.place.layer().exists() {
+            let taken_back = self.orphans.take_back(&pod.place).map_err(failed("the pod's layer, which was set aside"))?;
+            if taken_back {
+                tracing::info!(pod = %id, "took its layer back");
+            } else if must_exist {
+                self.forget_empty(turn);
+                return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no layer of the pod"));
+            }
+        }
         rootfs::ensure_layer(&pod.place, disk_bytes).await?;
+        self.remember_size(id, disk_bytes)?;
         Ok(Reply::Done)
+    }
+
+    fn remember_size(&self, id: Uuid, disk_bytes: u64) -> Result<(), HostError> {
+        let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+        if record.disk_bytes != disk_bytes {
+            record.disk_bytes = disk_bytes;
+            self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
+        }
+        Ok(())
     }
 
     async fn address(&self, id: Uuid, fence: i64, address: Ipv4Addr) -> Result<Reply, HostError> {
@@ -131,11 +159,23 @@ impl Daemon {
 
     fn check_free(&self, id: Uuid, address: Ipv4Addr) -> Result<(), HostError> {
         for other in self.store.pods().map_err(failed("the host's pods"))?.into_iter().filter(|other| *other != id) {
-            if self.store.record(other).map_err(failed("what is known of a pod"))?.address == Some(address) {
+            if self.address_of(other) == Some(address) {
                 return Err(HostError::new(HostErrorCode::Invalid, format!("{address} is another pod's")));
             }
         }
         Ok(())
+    }
+
+    /// The address of a pod, also of one that runs and of which nothing can be read: that one doesn't stand in others' way.
+    fn address_of(&self, id: Uuid) -> Option<Ipv4Addr> {
+        let running = self.known(id).and_then(|pod| pod.running.borrow().as_ref().map(|running| running.boot.address));
+        running.or_else(|| match self.store.record(id) {
+            Ok(record) => record.address,
+            Err(error) => {
+                tracing::error!(pod = %id, %error, "what is known of a pod cannot be read");
+                None
+            }
+        })
     }
 
     async fn sandbox(self: &Arc<Self>, id: Uuid, fence: i64, boot_after: i64, wish: Wish) -> Result<Reply, HostError> {
@@ -154,6 +194,8 @@ impl Daemon {
             self.end_sandbox(pod).await?;
             self.fresh_network(pod, self.range()?, address).await?;
         }
+        // Asked for while the sandbox that has just been ended held the disk.
+        rootfs::grow(&pod.place, record.disk_bytes).await?;
         (record.generation, record.ended) = (wish.generation, None);
         self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
         let generation = wish.generation;
@@ -185,6 +227,7 @@ impl Daemon {
         client::wait_for_boot(&running, &complaints).await?;
         let cpu_milli = wish.cpu_milli.min(self.facts.cpu_milli);
         self.ground.cgroups.limit_cpu(&pod.place.container(), cpu_milli).map_err(failed("the pod's share of CPU"))?;
+        running.keep(&pod.place)?;
         tracing::info!(pod = %pod.place.id, generation = wish.generation, runsc_ms = spawned.as_millis(), ready_ms = begun.elapsed().as_millis(), "booted");
         Ok(running)
     }
@@ -200,7 +243,9 @@ impl Daemon {
             }
         }
         let known = running.map_or_else(Vec::new, |running| running.processes.clone());
-        sandbox::end(&self.ground, &self.network, &pod.place, &known).await
+        sandbox::end(&self.ground, &self.network, &pod.place, &known).await?;
+        *super::locked(&pod.fault) = None;
+        Ok(())
     }
 
     async fn stop(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
@@ -208,10 +253,26 @@ impl Daemon {
         let pod = &turn.pod;
         self.end_sandbox(pod).await?;
         if self.store.pod_folder(id).exists() {
-            let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+            // A stop mends what cannot be read: nothing of it is needed for the next start.
+            let mut record = self.store.record(id).unwrap_or_else(|error| {
+                tracing::error!(pod = %id, %error, "what is known of a pod cannot be read: beginning anew");
+                PodRecord::default()
+            });
             (record.address, record.ended) = (None, None);
             self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))?;
         }
+        Ok(Reply::Done)
+    }
+
+    async fn orphan(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
+        let turn = self.turn(id, fence).await?;
+        let pod = &turn.pod;
+        self.end_sandbox(pod).await?;
+        self.orphans.set_aside(&pod.place).map_err(failed("the layer of a pod that nobody knows"))?;
+        // What is known of the pod goes last: killed before, the daemon lists the pod and is told again.
+        rootfs::remove(&pod.place).await?;
+        self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
+        self.forget_empty(turn);
         Ok(Reply::Done)
     }
 
@@ -220,9 +281,17 @@ impl Daemon {
         let pod = &turn.pod;
         self.end_sandbox(pod).await?;
         rootfs::remove(&pod.place).await?;
+        self.orphans.remove(id).map_err(failed("the pod's layer, which was set aside"))?;
         self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
-        super::locked(&self.pods).remove(&id);
+        self.forget_empty(turn);
         Ok(Reply::Done)
+    }
+
+    /// Ends the turn of a pod of which nothing may be left; then it is known no more.
+    pub(super) fn forget_empty(&self, turn: Turn) {
+        if !turn.pod.place.state.exists() && turn.pod.running.borrow().is_none() {
+            super::locked(&self.pods).remove(&turn.pod.place.id);
+        }
     }
 
     /// Ends a sandbox that has ended by itself, and keeps why.
@@ -236,9 +305,9 @@ impl Daemon {
         let starved = self.ground.cgroups.ran_out_of_memory(&pod.place.container()).unwrap_or(false);
         let why = if starved { "out_of_memory" } else { "crashed" };
         tracing::warn!(pod = %pod.place.id, why, "a sandbox ended by itself");
-        let mut record = self.store.record(pod.place.id).map_err(failed("what is known of the pod"))?;
-        record.ended = Some(why.to_owned());
-        self.store.keep_record(pod.place.id, &record).map_err(failed("what is known of the pod"))?;
+        if let Err(error) = self.store.note_end(pod.place.id, why) {
+            tracing::error!(pod = %pod.place.id, %error, "why a sandbox ended could not be written down");
+        }
         self.end_sandbox(pod).await
     }
 

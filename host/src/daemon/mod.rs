@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod adopt;
+mod chores;
 mod client;
 mod door;
 mod https;
@@ -19,6 +20,7 @@ use crate::{
         Place,
         cgroup::Cgroups,
         network::Network,
+        orphan::Orphans,
         runsc::{Platform, Runsc},
         sandbox::Ground,
         sandbox::Running,
@@ -33,7 +35,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use store::{Joined, Store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,6 +98,7 @@ pub struct Daemon {
     ground: Ground,
     network: Network,
     store: Store,
+    orphans: Orphans,
     facts: Facts,
     joined: RwLock<Option<Joined>>,
     pods: Mutex<HashMap<Uuid, Arc<Pod>>>,
@@ -108,6 +111,8 @@ struct Pod {
     commands: Arc<tokio::sync::Mutex<()>>,
     running: tokio::sync::watch::Sender<Option<Arc<Running>>>,
     cpu_seen: Mutex<Option<CpuSeen>>,
+    /// Why what is left of its sandbox could not be cleared away when the daemon started; None when it was, or has been since.
+    fault: Mutex<Option<String>>,
 }
 
 /// A reading of a sandbox's CPU meter.
@@ -144,6 +149,7 @@ impl Daemon {
                 commands: Arc::default(),
                 running: tokio::sync::watch::Sender::new(None),
                 cpu_seen: Mutex::default(),
+                fault: Mutex::default(),
             })
         };
         locked(&self.pods).entry(id).or_insert_with(make).clone()
@@ -172,26 +178,18 @@ pub async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let cgroups = Cgroups::detect(&options.prefix)?;
     let facts = Facts::gather(&options, &runsc, &cgroups)?;
     let store = Store::open(&options.state_dir)?;
+    let orphans = Orphans::open(&options.state_dir)?;
     let joined = store.joined()?;
     let network = Network::new(&options.prefix);
     let ground = Ground { image: options.image.clone(), init: options.init.clone(), runsc, cgroups, program: std::env::current_exe()? };
-    let daemon = Arc::new(Daemon { options, ground, network, store, facts, joined: RwLock::new(joined), pods: Mutex::default() });
+    let daemon = Arc::new(Daemon { options, ground, network, store, orphans, facts, joined: RwLock::new(joined), pods: Mutex::default() });
     adopt::adopt(&daemon).await.map_err(describe)?;
 
     let unix = door::listen(&daemon)?;
     let https = https::listen(&daemon).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), runsc = daemon.ground.runsc.version, platform = daemon.ground.runsc.platform, "serving");
-    let mut daily = tokio::time::interval(Duration::from_secs(24 * 3600));
-    let forget = async {
-        loop {
-            daily.tick().await;
-            if let Err(error) = daemon.store.forget_fences() {
-                tracing::warn!(%error, "fences of pods deleted long ago could not be forgotten");
-            }
-        }
-    };
     tokio::select! {
-        () = forget => {}
+        () = chores::chores(daemon.clone()) => {}
         ended = door::serve(daemon.clone(), unix) => ended?,
         ended = https::serve(daemon.clone(), https) => ended?,
         _ = terminate.recv() => {}
@@ -212,6 +210,7 @@ fn only_one(run_dir: &Path) -> io::Result<nix::fcntl::Flock<fs::File>> {
     Ok(lock)
 }
 
+/// In one text, what failed and what that said.
 fn describe(error: HostError) -> String {
     if error.output.is_empty() { error.message } else { format!("{}: {}", error.message, error.output) }
 }

@@ -1,11 +1,14 @@
 //! What the host says of itself and of its pods.
 
-use super::{CpuSeen, Daemon, Pod, client};
+use super::{CpuSeen, Daemon, Pod, client, store::PodRecord};
 use crate::{
-    pod::{failed, rootfs},
+    pod::{failed, orphan, rootfs},
     protocol::{Command, HostError, HostErrorCode, Inventory, PodReport, PodSeen, Reply, SandboxState, Usage},
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -16,30 +19,44 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 impl Daemon {
     pub(super) fn inventory(&self) -> Result<Inventory, HostError> {
-        let pods: Result<Vec<PodSeen>, HostError> =
-            self.store.pods().map_err(failed("the host's pods"))?.into_iter().map(|id| self.seen(id)).collect();
-        self.facts.inventory(&self.options.state_dir, pods?).map_err(failed("the host's figures"))
+        let pods: BTreeSet<Uuid> = self.store.pods().map_err(failed("the host's pods"))?.into_iter().chain(self.at_fault()).collect();
+        let pods = pods.into_iter().map(|id| self.seen(id)).collect();
+        let mut orphans = self.orphans.list().map_err(failed("the layers that were set aside"))?;
+        orphans.truncate(orphan::MAX_LISTED);
+        self.facts.inventory(&self.options.state_dir, pods, orphans).map_err(failed("the host's figures"))
     }
 
-    fn seen(&self, id: Uuid) -> Result<PodSeen, HostError> {
+    /// Pods of which something is left that could not be cleared away, whether or not anything else is known of them.
+    fn at_fault(&self) -> Vec<Uuid> {
+        super::locked(&self.pods).iter().filter(|(_, pod)| super::locked(&pod.fault).is_some()).map(|(id, _)| *id).collect()
+    }
+
+    fn seen(&self, id: Uuid) -> PodSeen {
         let pod = self.pod(id);
         let running = pod.running.borrow().clone().filter(|running| running.is_alive());
-        let record = self.store.record(id).map_err(failed("what is known of a pod"))?;
-        Ok(PodSeen {
+        let (record, unreadable) = match self.store.record(id) {
+            Ok(record) => (record, None),
+            Err(error) => {
+                tracing::error!(pod = %id, %error, "what is known of a pod cannot be read");
+                (PodRecord::default(), Some(format!("what is known of it cannot be read: {error}")))
+            }
+        };
+        PodSeen {
             pod: id,
             sandbox: if running.is_some() { SandboxState::Running } else { SandboxState::Stopped },
-            generation: record.generation,
+            generation: running.as_ref().map_or(record.generation, |running| running.generation),
             fence: self.store.fence(id),
             layer: pod.place.layer().exists(),
             address: running.map(|running| running.boot.address).or(record.address),
             disk_bytes: rootfs::allocated(&pod.place),
-        })
+            fault: unreadable.or_else(|| super::locked(&pod.fault).clone()),
+        }
     }
 
     /// The pod as it is now.
     pub(super) async fn report(&self, id: Uuid) -> Result<PodReport, HostError> {
         let Some(pod) = self.known(id).filter(|pod| pod.place.layer().exists()) else {
-            return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
+            return self.report_of_orphan(id);
         };
         let running = pod.running.borrow().clone().filter(|running| running.is_alive());
         let Some(running) = running else { return self.report_of_stopped(&pod) };
@@ -59,6 +76,21 @@ impl Daemon {
             generation: record.generation,
             ended: record.ended,
             usage: Usage { disk_bytes: rootfs::allocated(&pod.place), ..Usage::default() },
+            processes: Vec::new(),
+            ports: Vec::new(),
+        })
+    }
+
+    /// A pod whose layer was set aside is a stopped one: it can be started again.
+    fn report_of_orphan(&self, id: Uuid) -> Result<PodReport, HostError> {
+        if !self.orphans.has(id) {
+            return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
+        }
+        Ok(PodReport {
+            sandbox: SandboxState::Stopped,
+            generation: 0,
+            ended: None,
+            usage: Usage { disk_bytes: self.orphans.allocated(id), ..Usage::default() },
             processes: Vec::new(),
             ports: Vec::new(),
         })

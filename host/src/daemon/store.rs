@@ -56,6 +56,8 @@ pub struct PodRecord {
     pub generation: i64,
     /// Why it ended by itself, as in `PodReport::ended`.
     pub ended: Option<String>,
+    /// What `Layer` asked for last: a pod that runs gets it with its next boot. 0 when it is not known.
+    pub disk_bytes: u64,
 }
 
 pub struct Store {
@@ -79,10 +81,11 @@ impl Store {
         for entry in fs::read_dir(self.folder.join("fences"))? {
             let entry = entry?;
             let Some(pod) = entry.file_name().to_str().and_then(|name| name.parse::<Uuid>().ok()) else { continue };
-            let text = fs::read_to_string(entry.path())?;
-            let fence =
-                text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no fence", entry.path().display())))?;
-            fences.insert(pod, fence);
+            // Of a damaged file nothing is known: refusing every command would keep the pod from ever being mended or deleted.
+            match fs::read_to_string(entry.path()).map(|text| text.trim().parse()) {
+                Ok(Ok(fence)) => drop(fences.insert(pod, fence)),
+                _ => tracing::error!(%pod, file = %entry.path().display(), "holds no fence: the next command's is taken"),
+            }
         }
         Ok(())
     }
@@ -146,6 +149,13 @@ impl Store {
 
     pub fn record(&self, pod: Uuid) -> io::Result<PodRecord> {
         Ok(read(&self.pod_folder(pod).join("pod.json"))?.unwrap_or_default())
+    }
+
+    /// Keeps why a pod's sandbox ended by itself.
+    pub fn note_end(&self, pod: Uuid, why: &str) -> io::Result<()> {
+        let mut record = self.record(pod)?;
+        record.ended = Some(why.to_owned());
+        self.keep_record(pod, &record)
     }
 
     pub fn keep_record(&self, pod: Uuid, record: &PodRecord) -> io::Result<()> {

@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod network;
+pub mod orphan;
 pub mod rootfs;
 pub mod run;
 pub mod runsc;

@@ -171,19 +171,23 @@ table inet {table} {{
         run("ip", &["netns", "delete", netns], &[], DEADLINE).await.map(drop)
     }
 
-    /// Removes every link and namespace of this daemon's that is not among `keep` (short ids).
-    pub async fn sweep(&self, keep: &std::collections::BTreeSet<String>) -> Result<(), HostError> {
-        for name in names("/sys/class/net").map_err(failed("the host's links"))? {
-            if name.strip_prefix(&format!("p{}", self.tag)).is_some_and(|short| is_short(short) && !keep.contains(short)) {
-                self.remove_link(&name).await?;
+    /// Removes every link and namespace of this daemon's that is not among `keep` (short ids). One that stays is told of: it is
+    /// outside of the fence's set, so that nothing comes out of it.
+    pub async fn sweep(&self, keep: &std::collections::BTreeSet<String>) {
+        for name in listed("/sys/class/net") {
+            if name.strip_prefix(&format!("p{}", self.tag)).is_some_and(|short| is_short(short) && !keep.contains(short))
+                && let Err(error) = self.remove_link(&name).await
+            {
+                tracing::error!(link = name, %error, output = error.output, "a pod's link could not be removed");
             }
         }
-        for name in names(NAMESPACES).map_err(failed("the host's network namespaces"))? {
-            if name.strip_prefix(&format!("{}-", self.prefix)).is_some_and(|short| is_short(short) && !keep.contains(short)) {
-                self.remove_namespace(&name).await?;
+        for name in listed(NAMESPACES) {
+            if name.strip_prefix(&format!("{}-", self.prefix)).is_some_and(|short| is_short(short) && !keep.contains(short))
+                && let Err(error) = self.remove_namespace(&name).await
+            {
+                tracing::error!(namespace = name, %error, output = error.output, "a pod's network namespace could not be removed");
             }
         }
-        Ok(())
     }
 
     /// Takes the fence away, when no pod is left that it could guard against.
@@ -199,6 +203,14 @@ pub fn namespace_file(place: &Place) -> PathBuf {
 
 fn is_short(text: &str) -> bool {
     text.len() == 11 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The same; empty where the folder cannot be read, which is told of.
+fn listed(folder: &str) -> Vec<String> {
+    names(folder).unwrap_or_else(|error| {
+        tracing::error!(folder, %error, "what an earlier daemon left there cannot be listed");
+        Vec::new()
+    })
 }
 
 fn names(folder: &str) -> io::Result<Vec<String>> {

@@ -7,7 +7,10 @@ use crate::protocol::{HostError, HostErrorCode};
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::Path,
     time::{Duration, Instant},
 };
@@ -21,30 +24,51 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Makes the layer, or grows it to the size; one that is larger stays as it is. The pod does not run.
 pub async fn ensure_layer(place: &Place, disk_bytes: u64) -> Result<(), HostError> {
     fs::create_dir_all(&place.state).map_err(failed("the pod's folder"))?;
+    let exists = fs::exists(place.layer()).map_err(failed("the pod's layer"))?;
+    if exists { grow(place, disk_bytes).await } else { make(place, disk_bytes).await }
+}
+
+async fn make(place: &Place, disk_bytes: u64) -> Result<(), HostError> {
     let layer = place.layer();
-    match fs::metadata(&layer) {
-        Ok(about) if about.len() >= disk_bytes => Ok(()),
-        Ok(_) => {
-            released(place).await?;
-            check(&layer).await?;
-            set_length(&layer, disk_bytes)?;
-            run("resize2fs", &[layer.as_os_str()], &[], RESIZE_DEADLINE).await.map(drop)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Under its name only when it is whole.
-            let new = layer.with_extension("new");
-            gone(fs::remove_file(&new)).map_err(failed("a half-made layer"))?;
-            File::create_new(&new).map_err(failed("the pod's layer"))?;
-            set_length(&new, disk_bytes)?;
-            let options = ["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-t", "ext4", "--"];
-            let arguments: Vec<&std::ffi::OsStr> = options.iter().map(|o| (*o).as_ref()).chain([new.as_os_str()]).collect();
-            run("mkfs.ext4", &arguments, &[], MKFS_DEADLINE).await?;
-            File::open(&new).and_then(|file| file.sync_all()).map_err(failed("the pod's layer"))?;
-            fs::rename(&new, &layer).map_err(failed("the pod's layer"))?;
-            File::open(&place.state).and_then(|folder| folder.sync_all()).map_err(failed("the pod's folder"))
-        }
-        Err(error) => Err(failed("the pod's layer")(error)),
+    // Under its name only when it is whole.
+    let new = layer.with_extension("new");
+    gone(fs::remove_file(&new)).map_err(failed("a half-made layer"))?;
+    File::create_new(&new).map_err(failed("the pod's layer"))?;
+    set_length(&new, disk_bytes)?;
+    let options = ["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-t", "ext4", "--"];
+    let arguments: Vec<&std::ffi::OsStr> = options.iter().map(|o| (*o).as_ref()).chain([new.as_os_str()]).collect();
+    run("mkfs.ext4", &arguments, &[], MKFS_DEADLINE).await?;
+    File::open(&new).and_then(|file| file.sync_all()).map_err(failed("the pod's layer"))?;
+    fs::rename(&new, &layer).map_err(failed("the pod's layer"))?;
+    File::open(&place.state).and_then(|folder| folder.sync_all()).map_err(failed("the pod's folder"))
+}
+
+/// Grows the layer that is there to the size; one that is larger stays as it is. The pod does not run.
+pub async fn grow(place: &Place, disk_bytes: u64) -> Result<(), HostError> {
+    let layer = place.layer();
+    let length = fs::metadata(&layer).map_err(failed("the pod's layer"))?.len();
+    if length >= disk_bytes && fills(&layer, length).map_err(failed("the pod's layer"))? {
+        return Ok(());
     }
+    released(place).await?;
+    check(&layer).await?;
+    if length < disk_bytes {
+        set_length(&layer, disk_bytes)?;
+    }
+    run("resize2fs", &[layer.as_os_str()], &[], RESIZE_DEADLINE).await.map(drop)
+}
+
+/// Whether the file system reaches to the file's end, but for a last group of blocks too small to be one. A daemon that is
+/// killed between the two steps of growing leaves one that doesn't.
+fn fills(layer: &Path, length: u64) -> io::Result<bool> {
+    // struct ext4_super_block (kernel.org, "ext4 Data Structures"): s_blocks_count_lo, s_log_block_size, s_blocks_per_group, s_blocks_count_hi.
+    let mut block = [0; 1024];
+    File::open(layer)?.read_exact_at(&mut block, 1024)?;
+    let field = |at: usize| u64::from(u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]));
+    let block_bytes = 1024_u64.checked_shl(block[0x18].into()).unwrap_or(0);
+    let blocks = field(0x04) | (field(0x150) << 32);
+    let reached = blocks.saturating_add(field(0x20)).saturating_mul(block_bytes);
+    Ok(reached > length)
 }
 
 fn set_length(file: &Path, bytes: u64) -> Result<(), HostError> {
@@ -101,7 +125,11 @@ fn is_held(place: &Place) -> io::Result<bool> {
 fn backing_inode(device: &std::ffi::OsStr) -> io::Result<Option<u64>> {
     // linux/loop.h: LOOP_GET_STATUS64 fills a struct loop_info64 of 232 bytes; its second field is the inode.
     const LOOP_GET_STATUS64: nix::libc::Ioctl = 0x4C05;
-    let device = File::open(Path::new("/dev").join(device))?;
+    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(nix::libc::ENXIO | nix::libc::ENOENT));
+    let device = match File::open(Path::new("/dev").join(device)) {
+        Err(error) if gone(&error) => return Ok(None),
+        opened => opened?,
+    };
     let mut info = [0_u64; 29];
     // SAFETY: `info` has the size of the structure, and outlives the call.
     let result = unsafe { nix::libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, info.as_mut_ptr()) };
@@ -109,7 +137,7 @@ fn backing_inode(device: &std::ffi::OsStr) -> io::Result<Option<u64>> {
         return Ok(Some(info[1]));
     }
     let error = io::Error::last_os_error();
-    if error.raw_os_error() == Some(nix::libc::ENXIO) { Ok(None) } else { Err(error) }
+    if gone(&error) { Ok(None) } else { Err(error) }
 }
 
 /// Removes the layer for good. The pod does not run.

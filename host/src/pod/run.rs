@@ -27,6 +27,7 @@ pub async fn run_for_both<A: AsRef<OsStr>>(
 ) -> Result<(String, String), HostError> {
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    ends_with_daemon(&mut command);
     let name = program.as_ref().to_string_lossy().into_owned();
     let spawned = command.spawn();
     let mut child = spawned.map_err(|error| HostError::new(HostErrorCode::Failed, format!("{name} could not be started: {error}")))?;
@@ -66,6 +67,21 @@ pub async fn run_for_both<A: AsRef<OsStr>>(
         Ok(Ok((status, out, errors))) => {
             Err(HostError { code: HostErrorCode::Failed, message: format!("{name} failed ({status})"), output: tail(&[errors, out].concat()) })
         }
+    }
+}
+
+/// Has the kernel end the program when the daemon is killed: the next daemon would not know of it, and work on the same disk
+/// beside it. What the program itself starts lives on.
+pub fn ends_with_daemon(command: &mut Command) {
+    let daemon = nix::unistd::getpid();
+    // SAFETY: prctl and getppid are async-signal-safe and touch no memory of ours.
+    unsafe {
+        command.pre_exec(move || {
+            // Of the thread that starts it, which lives as long as the runtime does.
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            // Killed before it could be asked for.
+            if nix::unistd::getppid() == daemon { Ok(()) } else { Err(std::io::ErrorKind::Interrupted.into()) }
+        });
     }
 }
 

@@ -1,9 +1,13 @@
 //! Which gVisor this host has, and how it wants to be called.
 
-use super::run::{run, run_for_both};
+use super::{
+    failed, gone,
+    run::{run, run_for_both},
+};
 use crate::protocol::HostError;
 use std::{
     ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,6 +15,8 @@ use std::{
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Releases from this day on start in a network namespace whatever `/proc/sys/net/core` shows there (gvisor #10704).
 const NETWORK_MENDED: u32 = 20_240_901;
+/// Where gVisor puts a sandbox's control socket: the first of them that has none of that name yet.
+const SOCKET_FOLDERS: [&str; 3] = ["/var/run", "/run", "/tmp"];
 
 /// How gVisor intercepts system calls. An idle sandbox costs nothing under ptrace and a few percent of a core under systrap,
 /// whose single system calls are faster.
@@ -93,14 +99,38 @@ impl Runsc {
 
     /// Makes it forget a sandbox, whose processes have been ended.
     pub async fn forget(&self, container: &str) -> Result<(), HostError> {
-        let state = std::fs::read_dir(&self.root).map(|entries| entries.flatten().any(|e| e.file_name().to_string_lossy().contains(container)));
-        // No folder: it has never run anything.
-        if !state.unwrap_or(false) {
+        if self.left_of(container).map_err(failed("gVisor's state"))?.is_empty() {
             return Ok(());
         }
         let mut arguments = self.options();
         arguments.extend(["delete", "--force", container].map(OsString::from));
-        run(&self.program, &arguments, &[], DEADLINE).await.map(drop)
+        // Of a run that was killed it finds nothing, or a state that is half written: what it leaves then goes all the same.
+        if let Err(error) = run(&self.program, &arguments, &[], DEADLINE).await {
+            tracing::warn!(container, %error, output = error.output, "gVisor could not delete a sandbox's state: removing it");
+        }
+        let left = self.left_of(container).map_err(failed("gVisor's state"))?;
+        left.into_iter().try_for_each(|file| gone(fs::remove_file(file))).map_err(failed("gVisor's state"))
+    }
+
+    /// Files of a sandbox: state and lock in gVisor's own folder, and its control socket, which a run that was killed leaves
+    /// behind without any state that tells of it. A few of those, and gVisor finds no place for another.
+    fn left_of(&self, container: &str) -> io::Result<Vec<PathBuf>> {
+        let mut left = Vec::new();
+        match fs::read_dir(&self.root) {
+            // It has never run anything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            entries => {
+                for entry in entries? {
+                    let entry = entry?;
+                    if entry.file_name().to_string_lossy().contains(container) {
+                        left.push(entry.path());
+                    }
+                }
+            }
+        }
+        let sockets = SOCKET_FOLDERS.map(|folder| Path::new(folder).join(format!("runsc-{container}.sock")));
+        left.extend(sockets.into_iter().filter(|socket| fs::symlink_metadata(socket).is_ok()));
+        Ok(left)
     }
 }
 

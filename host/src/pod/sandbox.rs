@@ -101,10 +101,7 @@ pub async fn boot(ground: &Ground, place: &Place, boot: Boot, generation: i64, m
     let pid: i32 = fs::read_to_string(&pid_file).map_err(failed("the sandbox's process"))?.trim().parse().unwrap_or(0);
     let started = started_at(pid).ok_or_else(|| complaints.in_error("the sandbox ended while it was booting"))?;
     let processes = ground.cgroups.members(&place.container()).map_err(failed("the pod's control group"))?.into_iter().collect();
-    let running = Running { boot, generation, pid, started, processes };
-    super::write_durably(&run.join("sandbox.json"), &serde_json::to_vec(&running).map_err(io::Error::from).map_err(failed("the sandbox"))?)
-        .map_err(failed("the sandbox's record"))?;
-    Ok((running, complaints))
+    Ok((Running { boot, generation, pid, started, processes }, complaints))
 }
 
 fn write_secret(path: &Path, content: &[u8]) -> Result<(), HostError> {
@@ -144,14 +141,10 @@ impl Complaints {
 
 /// Runs the entry to the point where the sandbox runs by itself.
 async fn start(ground: &Ground, entry: &Entry, log: &Path) -> Result<Complaints, HostError> {
-    let mut child = tokio::process::Command::new(&ground.program)
-        .arg("sandbox")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed("the sandbox"))?;
+    let mut command = tokio::process::Command::new(&ground.program);
+    command.arg("sandbox").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    super::run::ends_with_daemon(&mut command);
+    let mut child = command.spawn().map_err(failed("the sandbox"))?;
     let stdin = child.stdin.take();
     let complaints = child.stderr.take().map(Complaints::listen).unwrap_or_default();
     let input = serde_json::to_vec(entry).map_err(io::Error::from).map_err(failed("the sandbox"))?;
@@ -197,6 +190,12 @@ pub fn started_at(pid: i32) -> Option<u64> {
 impl Running {
     pub fn is_alive(&self) -> bool {
         started_at(self.pid) == Some(self.started)
+    }
+
+    /// Written when it has booted in full: one that is half way when its daemon is killed is not adopted, but swept.
+    pub fn keep(&self, place: &Place) -> Result<(), HostError> {
+        let kept = serde_json::to_vec(self).map_err(io::Error::from).and_then(|json| super::write_durably(&place.run.join("sandbox.json"), &json));
+        kept.map_err(failed("the sandbox's record"))
     }
 
     /// What a sandbox's folder says of it; None where there is none, or a half-written one.
@@ -254,14 +253,15 @@ fn mount_disk(entry: &Entry) -> io::Result<()> {
         return Err(io::Error::other(format!("the layer could not be mounted: {}", super::run::tail(&done.stderr))));
     }
     let (upper, work) = (entry.layer_mount.join("upper"), entry.layer_mount.join("work"));
+    // A folder has its mode from the first moment on, or one that is killed here would leave a /tmp that is root's alone.
+    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     for (folder, mode) in [(&upper, 0o755), (&work, 0o755), (&entry.layer_mount.join("tmp"), 0o1777)] {
         match DirBuilder::new().mode(mode).create(folder) {
-            // The mode that is asked for is cut by the umask.
-            Ok(()) => fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(mode))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(at("the layer")(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at("the layer")(error)),
+            _ => {}
         }
     }
+    nix::sys::stat::umask(umask);
     let options = format!("lowerdir={},upperdir={},workdir={}", entry.image.display(), upper.display(), work.display());
     mount(Some("overlay"), &entry.rootfs, Some("overlay"), MsFlags::MS_NOATIME, Some(options.as_str()))
         .map_err(io::Error::from)

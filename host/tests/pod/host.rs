@@ -25,8 +25,8 @@ pub struct Host {
     /// What `dev/hosts.sh` calls the host's namespaces.
     name: String,
     prefix: String,
-    state: String,
-    run: String,
+    pub state: String,
+    pub run: String,
     pub installation: Installation,
 }
 

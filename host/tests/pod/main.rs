@@ -1,6 +1,7 @@
 //! Pods on a real host: namespaces, nftables, ext4, gVisor. Needs the test stack (`make test` brings it up); says so and passes
 //! where the stack has no pod hosts.
 
+mod disk;
 mod faults;
 mod fence;
 mod host;
@@ -8,7 +9,7 @@ mod https;
 mod inside;
 
 use host::{Connection, Ended, Host};
-use pinacle_host::protocol::{Booted, Command, ExecSpec, HostErrorCode, Installation, PodConfig, PodReport, Reply, SandboxState, StreamInput};
+use pinacle_host::protocol::{Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput};
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
@@ -26,7 +27,18 @@ fn exec_spec(argv: &[&str]) -> ExecSpec {
 
 /// Layer, network, sandbox, as the control plane would ask for them.
 async fn boot<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>, pod: Uuid, address: Ipv4Addr, fence: i64) -> Booted {
-    plane.done(Command::Layer { pod, fence, disk_bytes: DISK }).await;
+    boot_sized(plane, pod, address, fence, DISK).await
+}
+
+/// The same, with a disk of this size.
+async fn boot_sized<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    plane: &mut Connection<R, W>,
+    pod: Uuid,
+    address: Ipv4Addr,
+    fence: i64,
+    disk_bytes: u64,
+) -> Booted {
+    plane.done(Command::Layer { pod, fence, disk_bytes, must_exist: false }).await;
     plane.done(Command::Network { pod, fence, address }).await;
     match plane.ask(sandbox(pod, fence, fence)).await {
         Reply::Booted(booted) => booted,
@@ -44,6 +56,13 @@ async fn run(host: &Host, pod: Uuid, script: &str) -> Ended {
 async fn report<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>, pod: Uuid) -> PodReport {
     match plane.ask(Command::Pod { pod }).await {
         Reply::Pod(report) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn inventory<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Connection<R, W>) -> Inventory {
+    match plane.ask(Command::Inventory).await {
+        Reply::Inventory(inventory) => *inventory,
         other => panic!("{other:?}"),
     }
 }
@@ -85,15 +104,18 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     let mut late = host.connect().await;
     assert_eq!(late.refused(Command::Exec { pod, exec: exec_spec(&["true"]) }).await, HostErrorCode::NotRunning);
 
-    // A larger tier: the layer grows, and keeps what is in it.
-    plane.done(Command::Layer { pod, fence: 3, disk_bytes: 2 * DISK }).await;
+    // A larger tier: the layer grows, and keeps what is in it; also when a daemon was killed once the file had its new length.
+    host.shell("truncate -s $3 $1/pods/$2/layer.img", &[&host.state, &pod.to_string(), &(2 * DISK).to_string()]).await;
+    plane.done(Command::Layer { pod, fence: 3, disk_bytes: 2 * DISK, must_exist: false }).await;
     assert!(boot(plane, pod, address, 3).await.started);
     assert_eq!(run(host, pod, "cat file").await.text(), "kept");
     let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
     assert!((1900..=2048).contains(&megabytes), "{megabytes}");
-    // A restart: booted again for a later wish.
-    assert!(boot(plane, pod, address, 4).await.started);
+    // A restart: booted again for a later wish, with the disk of a tier that is larger once more.
+    assert!(boot_sized(plane, pod, address, 4, 3 * DISK).await.started);
     assert_eq!(run(host, pod, "cat file").await.text(), "kept");
+    let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
+    assert!((2850..=3072).contains(&megabytes), "{megabytes}");
 
     let traces = host.traces().await;
     assert!(traces.contains("layer.img") && traces.contains("/sys/fs/cgroup"), "the search for traces finds none of a running pod: {traces}");
@@ -101,7 +123,7 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     plane.done(Command::Delete { pod, fence: 5 }).await;
     assert_eq!(host.traces().await, "");
     assert_eq!(plane.refused(Command::Pod { pod }).await, HostErrorCode::NoSuchPod);
-    assert_eq!(plane.refused(Command::Layer { pod, fence: 4, disk_bytes: DISK }).await, HostErrorCode::StaleFence);
+    assert_eq!(plane.refused(Command::Layer { pod, fence: 4, disk_bytes: DISK, must_exist: false }).await, HostErrorCode::StaleFence);
 }
 
 #[tokio::test]
@@ -116,8 +138,8 @@ async fn a_pod_lives_its_whole_life_and_leaves_nothing() {
 async fn commands_that_are_not_for_this_host_are_refused() {
     let Some(host) = Host::start(2).await else { return };
     let (pod, mut plane) = (Uuid::from_u128(2), host.connect().await);
-    plane.done(Command::Layer { pod, fence: 9, disk_bytes: DISK }).await;
-    assert_eq!(plane.refused(Command::Layer { pod, fence: 8, disk_bytes: DISK }).await, HostErrorCode::StaleFence);
+    plane.done(Command::Layer { pod, fence: 9, disk_bytes: DISK, must_exist: false }).await;
+    assert_eq!(plane.refused(Command::Layer { pod, fence: 8, disk_bytes: DISK, must_exist: false }).await, HostErrorCode::StaleFence);
     host.kill().await;
     host.serve().await;
     let mut plane = host.connect().await;
@@ -132,7 +154,7 @@ async fn commands_that_are_not_for_this_host_are_refused() {
     for address in [host.pod_address(1), host.pod_address(255), "10.99.0.5".parse().unwrap(), "127.0.0.1".parse().unwrap()] {
         assert_eq!(plane.refused(Command::Network { pod, fence: 9, address }).await, HostErrorCode::Invalid, "{address}");
     }
-    assert_eq!(plane.refused(Command::Layer { pod, fence: 9, disk_bytes: 1 }).await, HostErrorCode::Invalid);
+    assert_eq!(plane.refused(Command::Layer { pod, fence: 9, disk_bytes: 1, must_exist: false }).await, HostErrorCode::Invalid);
     assert_eq!(plane.refused(sandbox(pod, 9, 1)).await, HostErrorCode::Invalid, "without a network");
     plane.done(Command::Network { pod, fence: 9, address: host.pod_address(5) }).await;
     let other = Uuid::from_u128(3);

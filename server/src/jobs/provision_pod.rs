@@ -162,7 +162,7 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     let network = call("address", Command::Network { pod, fence, address }, SHORT);
     run.step("address", &address.to_string(), async { network.await.map(|_| ((), address.to_string())) }).await?;
     let gb = format!("{} GB", tier.disk_gb());
-    let layer = call("layer", Command::Layer { pod, fence, disk_bytes: tier.disk_bytes() }, SHORT);
+    let layer = call("layer", Command::Layer { pod, fence, disk_bytes: tier.disk_bytes(), must_exist: false }, SHORT);
     run.step("layer", &gb, async { layer.await.map(|_| ((), gb.clone())) }).await?;
     run.still_wished().await?;
     // Written before the boot: from here on the layer may hold somebody's work.

@@ -29,6 +29,7 @@ pub fn report() -> JoinRequest {
         disk_bytes: 200 << 30,
         disk_free_bytes: 100 << 30,
         pods: Vec::new(),
+        orphans: Vec::new(),
     };
     JoinRequest { protocol: PROTOCOL, inventory, host_keys: vec![KEY.into()] }
 }
