@@ -4,7 +4,7 @@ use crate::account::api::{
     Account, AccountBranches, AccountQuota, AccountRepositories, CreateToken, EndAllSessions, EndSession, ListSessions, ListTokens, RevokeToken,
     SetTheme,
 };
-use crate::hosts::api::{AddHost, ChangeHost, GetHost, ListHostPods, ListHosts, RejoinHost, RetireHostKey, TrustHostKey};
+use crate::hosts::api::{AddHost, AdoptOrphan, ChangeHost, GetHost, ListHostPods, ListHosts, ListOrphans, RejoinHost, RetireHostKey, TrustHostKey};
 use crate::pods::api::{
     ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
     RestartProcess, RetrySetup, SuggestPodName, UpdatePod, WishPod,
@@ -48,6 +48,8 @@ pub fn endpoints() -> Vec<&'static str> {
         ListHostPods::PATH,
         AddHost::PATH,
         ChangeHost::PATH,
+        ListOrphans::PATH,
+        AdoptOrphan::PATH,
         RejoinHost::PATH,
         RetireHostKey::PATH,
         TrustHostKey::PATH,

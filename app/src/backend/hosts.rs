@@ -2,8 +2,8 @@
 
 use super::Caller;
 use crate::error::AppResult;
-use crate::hosts::{Host, HostPod, HostVerb, JoinInvitation, NewHost};
-use crate::ids::HostId;
+use crate::hosts::{Adoption, Host, HostPod, HostVerb, JoinInvitation, NewHost, Orphan};
+use crate::ids::{HostId, PodId};
 use async_trait::async_trait;
 
 #[async_trait]
@@ -12,6 +12,10 @@ pub trait Hosts: Send + Sync {
     async fn host(&self, caller: &Caller, id: HostId) -> AppResult<Host>;
     /// The pods that have their place on it, by owner and name.
     async fn host_pods(&self, caller: &Caller, id: HostId) -> AppResult<Vec<HostPod>>;
+    /// Disks that were set aside there, the oldest first.
+    async fn orphans(&self, caller: &Caller, id: HostId) -> AppResult<Vec<Orphan>>;
+    /// Makes a set-aside disk somebody's stopped pod, under the id that it had.
+    async fn adopt_orphan(&self, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod>;
     /// Adds a host that is to join, or makes a new token for one of that name that has not joined yet.
     async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation>;
     async fn change_host(&self, caller: &Caller, id: HostId, verb: HostVerb) -> AppResult<Host>;

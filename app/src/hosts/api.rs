@@ -1,8 +1,8 @@
 //! What an operator's browser may ask of hosts.
 
-use super::{Host, HostPod, HostVerb, JoinInvitation, Transport};
+use super::{Adoption, Host, HostPod, HostVerb, JoinInvitation, Orphan, Transport};
 use crate::error::AppError;
-use crate::ids::HostId;
+use crate::ids::{HostId, PodId};
 use leptos::prelude::*;
 
 #[server(prefix = "/fn", endpoint = "hosts/list")]
@@ -21,6 +21,18 @@ pub async fn get_host(id: HostId) -> Result<Host, AppError> {
 pub async fn list_host_pods(id: HostId) -> Result<Vec<HostPod>, AppError> {
     let (backend, caller) = crate::server::door()?;
     backend.host_pods(&caller, id).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/orphans")]
+pub async fn list_orphans(id: HostId) -> Result<Vec<Orphan>, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.orphans(&caller, id).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/adopt")]
+pub async fn adopt_orphan(id: HostId, pod: PodId, owner: String, name: String, tier: String) -> Result<HostPod, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.adopt_orphan(&caller, id, pod, Adoption { owner, name, tier }).await
 }
 
 #[server(prefix = "/fn", endpoint = "hosts/add")]

@@ -66,6 +66,10 @@ pub struct Host {
     /// Bytes.
     pub disk: Capacity,
     pub pods: u32,
+    /// Pods that it has and nobody knows. Too many to be set aside: then nothing there is touched before an operator has looked.
+    pub unknown: u32,
+    /// Disks that were set aside there.
+    pub orphans: u32,
     /// Fingerprints of the SSH keys that the host may show; several while one is replaced.
     pub trusted_keys: Vec<String>,
     /// Key fingerprints that were offered in place of the pinned ones and wait for an operator.
@@ -85,6 +89,29 @@ pub struct HostPod {
     pub owner: String,
     pub tier: Tier,
     pub status: PodStatus,
+}
+
+/// The disk of a pod that nobody knows any more, set aside on its host for 7 days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Orphan {
+    /// Id that the pod had; it gets it again when it is adopted.
+    pub pod: PodId,
+    #[serde(with = "time::serde::rfc3339")]
+    pub set_aside_at: OffsetDateTime,
+    /// Bytes that it takes.
+    pub disk_bytes: u64,
+}
+
+/// Body of POST /hosts/{id}/orphans/{pod}/adopt: whose pod it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Adoption {
+    /// GitHub login of somebody who has signed in.
+    pub owner: String,
+    /// `[a-z0-9]{1,20}`, unique among the owner's pods.
+    pub name: String,
+    /// Such as `dev.small`; its disk at least as large as what the layer holds.
+    pub tier: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

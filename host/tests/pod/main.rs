@@ -9,7 +9,9 @@ mod https;
 mod inside;
 
 use host::{Connection, Ended, Host};
-use pinacle_host::protocol::{Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput};
+use pinacle_host::protocol::{
+    Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput,
+};
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;

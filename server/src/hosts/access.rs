@@ -1,13 +1,13 @@
 //! Who may do what with hosts: operators everything; to everybody else there are none.
 
-use super::{join, store};
+use super::{adopt, join, store};
 use crate::{account::may_change, control::ControlPlane, db::fault, news, pods};
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
     backend::{Caller, Hosts},
-    hosts::{Host, HostPod, HostState, HostVerb, JoinInvitation, NewHost, Transport},
-    ids::HostId,
+    hosts::{Adoption, Host, HostPod, HostState, HostVerb, JoinInvitation, NewHost, Orphan, Transport},
+    ids::{HostId, PodId},
 };
 
 const MAX_NAME: usize = 40;
@@ -66,6 +66,16 @@ impl Hosts for ControlPlane {
     async fn host_pods(&self, caller: &Caller, id: HostId) -> AppResult<Vec<HostPod>> {
         self.host(caller, id).await?;
         store::pods_on(&self.db, id).await.map_err(fault)
+    }
+
+    async fn orphans(&self, caller: &Caller, id: HostId) -> AppResult<Vec<Orphan>> {
+        operator(caller)?;
+        store::orphans(&self.db, id).await.map_err(fault)?.ok_or_else(AppError::not_found)
+    }
+
+    async fn adopt_orphan(&self, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
+        operator_writes(caller)?;
+        adopt::adopt(self, id, pod, adoption).await
     }
 
     async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation> {

@@ -1,6 +1,7 @@
 //! Pod hosts: which there are, how they are reached, how one joins.
 
 mod access;
+mod adopt;
 mod join;
 pub mod link;
 pub mod store;

@@ -3,11 +3,11 @@
 use crate::db::Db;
 use ipnet::IpNet;
 use pinacle_app::{
-    hosts::{Capacity, Host, HostPod, HostState, NewHost, Transport},
+    hosts::{Capacity, Host, HostPod, HostState, NewHost, Orphan, Transport},
     ids::{HostId, PodId, UserId},
     pods::{PodStatus, Tier},
 };
-use pinacle_host::protocol::{Installation, Inventory};
+use pinacle_host::protocol::{Installation, Inventory, OrphanSeen};
 use sqlx::{PgConnection, types::Json};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -107,6 +107,7 @@ struct HostRow {
     pods: i64,
     inventory: Json<serde_json::Value>,
     last_seen_at: Option<OffsetDateTime>,
+    unknown: i64,
     trusted: Vec<Vec<u8>>,
     offered: Vec<Vec<u8>>,
 }
@@ -119,6 +120,8 @@ macro_rules! hosts {
                     coalesce(h.last_seen_at > now() - interval '30 seconds', false) AS reachable,
                     coalesce(r.cpu, 0) AS cpu_reserved, coalesce(r.memory, 0)::int8 AS memory_reserved, coalesce(r.disk, 0)::int8 AS disk_reserved,
                     coalesce(r.pods, 0) AS pods,
+                    (SELECT count(*) FROM jsonb_array_elements(coalesce(h.inventory->'pods', '[]')) AS seen
+                     WHERE NOT EXISTS (SELECT FROM pods p WHERE p.id = (seen->>'pod')::uuid)) AS unknown,
                     coalesce((SELECT array_agg(k.public_key ORDER BY k.first_seen_at) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'trusted'), '{}') AS trusted,
                     coalesce((SELECT array_agg(k.public_key ORDER BY k.first_seen_at) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'offered'), '{}') AS offered
              FROM hosts h LEFT JOIN (
@@ -164,7 +167,9 @@ impl From<HostRow> for Host {
             physical: unsigned(physical),
             limit: limit(unsigned(physical), ratio),
         };
-        let software = serde_json::from_value::<Inventory>(row.inventory.0)
+        let inventory = serde_json::from_value::<Inventory>(row.inventory.0).ok();
+        let orphans = inventory.as_ref().map_or(0, |i| u32::try_from(i.orphans.len()).unwrap_or(u32::MAX));
+        let software = inventory
             .map(|i| format!("pinacle-host {}, {} ({}), {}, Linux {}", i.version, i.runsc_version, i.runsc_platform, i.image, i.kernel))
             .unwrap_or_default();
         Self {
@@ -180,6 +185,8 @@ impl From<HostRow> for Host {
             memory: capacity(row.memory_reserved, row.memory_bytes, row.memory_ratio),
             disk: capacity(row.disk_reserved, row.disk_bytes, row.disk_ratio),
             pods: u32::try_from(row.pods).unwrap_or(0),
+            unknown: u32::try_from(row.unknown).unwrap_or(u32::MAX),
+            orphans,
             trusted_keys: row.trusted.iter().filter_map(|key| super::join::fingerprint(key)).collect(),
             offered_keys: row.offered.iter().filter_map(|key| super::join::fingerprint(key)).collect(),
             software,
@@ -215,6 +222,18 @@ pub async fn pods_on(db: &Db, id: HostId) -> Result<Vec<HostPod>, sqlx::Error> {
         status: PodStatus::parse(&status).unwrap_or(PodStatus::Failed),
     };
     Ok(rows.into_iter().map(pod).collect())
+}
+
+/// What the host said last that it has set aside, the oldest first. None: there is no such host.
+pub async fn orphans(db: &Db, id: HostId) -> Result<Option<Vec<Orphan>>, sqlx::Error> {
+    let row: Option<(Json<serde_json::Value>,)> = sqlx::query_as("SELECT inventory FROM hosts WHERE id = $1").bind(id.0).fetch_optional(db).await?;
+    let seen = row.map(|(inventory,)| serde_json::from_value::<Inventory>(inventory.0).map(|i| i.orphans).unwrap_or_default());
+    let orphan = |seen: OrphanSeen| Orphan {
+        pod: PodId(seen.pod),
+        set_aside_at: OffsetDateTime::from_unix_timestamp(seen.set_aside).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        disk_bytes: seen.disk_bytes,
+    };
+    Ok(seen.map(|all| all.into_iter().map(orphan).collect()))
 }
 
 /// Adds a host that is to join, with the first /24 of 10.88.0.0/16 that is free; one of that name that has not joined gets the new token.
@@ -292,10 +311,12 @@ pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inven
             .await?;
     }
     write_inventory(&mut *connection, id, inventory).await?;
-    sqlx::query("UPDATE hosts SET state = CASE state WHEN 'joining' THEN 'active' ELSE state END, last_seen_at = NULL, join_used_at = now() WHERE id = $1")
-        .bind(id.0)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE hosts SET state = CASE state WHEN 'joining' THEN 'active' ELSE state END, last_seen_at = NULL, join_used_at = now() WHERE id = $1",
+    )
+    .bind(id.0)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

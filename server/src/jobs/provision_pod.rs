@@ -21,7 +21,7 @@ use pinacle_app::{
     ids::{HostId, UserId},
     pods::{Desired, PodStatus, RepositoryAddress},
 };
-use pinacle_host::protocol::{Command, GitCredential, HostErrorCode, PodConfig, Reply, SandboxState};
+use pinacle_host::protocol::{Command, GitCredential, PodConfig, Reply, SandboxState};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{
@@ -150,19 +150,12 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     let call = |step: &'static str, command: Command, deadline: Duration| async move {
         link::call(run.control, host, command, deadline).await.map_err(|error| halt(step, error))
     };
-    if row.booted {
-        // A layer that was started once is never made anew: an empty disk would stand in its place.
-        match link::call(run.control, host, Command::Pod { pod }, SHORT).await {
-            Err(error) if error.host_code().is_none_or(|code| code == HostErrorCode::NoSuchPod) => return Err(halt("layer", error)),
-            // Another refusal is about what runs in it; the layer is there.
-            Ok(_) | Err(_) => {}
-        }
-    }
     let IpAddr::V4(address) = address else { return Err(Halt::Final(failure("address", "refused", "Pods have IPv4 addresses.", ""))) };
     let network = call("address", Command::Network { pod, fence, address }, SHORT);
     run.step("address", &address.to_string(), async { network.await.map(|_| ((), address.to_string())) }).await?;
     let gb = format!("{} GB", tier.disk_gb());
-    let layer = call("layer", Command::Layer { pod, fence, disk_bytes: tier.disk_bytes(), must_exist: false }, SHORT);
+    // A layer that was started once is never made anew: an empty disk would stand in its place.
+    let layer = call("layer", Command::Layer { pod, fence, disk_bytes: tier.disk_bytes(), must_exist: row.booted }, SHORT);
     run.step("layer", &gb, async { layer.await.map(|_| ((), gb.clone())) }).await?;
     run.still_wished().await?;
     // Written before the boot: from here on the layer may hold somebody's work.

@@ -22,7 +22,7 @@ use pinacle_app::{
     ids::PodId,
     pods::{Desired, PodStatus},
 };
-use pinacle_host::protocol::{Command, PodSeen, Reply, SandboxState};
+use pinacle_host::protocol::{Command, Inventory, PodSeen, Reply, SandboxState};
 use std::{collections::HashMap, time::Duration};
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ pub async fn run(control: &ControlPlane, lease: i64) -> Result<(), sqlx::Error> 
     let looks = futures::stream::iter(hosts.into_iter().map(|host| async move {
         // Asked before Postgres is read: a pod that is made in between is in both, or only in Postgres.
         match link::call(control, &host, Command::Inventory, DEADLINE).await {
-            Ok(Reply::Inventory(inventory)) => one_host(control, &host, &inventory.pods, lease).await,
+            Ok(Reply::Inventory(inventory)) => one_host(control, &host, &inventory, lease).await,
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::debug!(host = host.name, %error, "a host can't be reconciled now");
@@ -51,10 +51,15 @@ pub async fn run(control: &ControlPlane, lease: i64) -> Result<(), sqlx::Error> 
     results.into_iter().collect()
 }
 
-async fn one_host(control: &ControlPlane, host: &HostTarget, seen: &[PodSeen], lease: i64) -> Result<(), sqlx::Error> {
+async fn one_host(control: &ControlPlane, host: &HostTarget, inventory: &Inventory, lease: i64) -> Result<(), sqlx::Error> {
+    let seen = &inventory.pods;
     let wanted = pods::store::on_host(&control.db, host.id).await?;
     let by_id: HashMap<Uuid, &PodSeen> = seen.iter().map(|p| (p.pod, p)).collect();
     for pod in &wanted {
+        // Set aside while Postgres did not know it; its job takes it back.
+        if inventory.orphans.iter().any(|orphan| orphan.pod == pod.id) {
+            continue;
+        }
         match judge(pod, by_id.get(&pod.id).copied()) {
             Judgement::Fine => {}
             Judgement::BringBack => {
@@ -84,7 +89,7 @@ async fn one_host(control: &ControlPlane, host: &HostTarget, seen: &[PodSeen], l
             // Deleted, or never started and made elsewhere since.
             Some(false) => Command::Delete { pod: pod.pod, fence: lease },
             // What holds somebody's work, or may, is set aside.
-            Some(true) | None => Command::Stop { pod: pod.pod, fence: lease },
+            Some(true) | None => Command::Orphan { pod: pod.pod, fence: lease },
         };
         tracing::warn!(pod = %pod.pod, host = host.name, ?command, "removing what is not meant to be here");
         ask(control, host, command).await;
@@ -151,7 +156,7 @@ mod tests {
     }
 
     fn seen(sandbox: SandboxState, layer: bool) -> PodSeen {
-        PodSeen { pod: Uuid::nil(), sandbox, generation: 1, fence: 1, layer, address: None, disk_bytes: 0 }
+        PodSeen { pod: Uuid::nil(), sandbox, generation: 1, fence: 1, layer, address: None, disk_bytes: 0, fault: None }
     }
 
     #[test]

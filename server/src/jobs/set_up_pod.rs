@@ -45,7 +45,7 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
         // Approved and installed before: only its processes are left.
         if !again && ran(&setup) {
             let Some(plan) = setup.plan.take() else { return Ok(()) };
-            processes::start(&shell, &plan).await?;
+            processes::start(&shell, &plan, false).await?;
             return done(run, plan).await;
         }
         if again || matches!(setup.state, SetupState::None | SetupState::Running) {
@@ -86,7 +86,7 @@ async fn whole(shell: &Shell<'_>, row: &PodRow, address: &RepositoryAddress) -> 
     under_way(run, "install", Some(&plan), None).await?;
     install(shell, &plan).await?;
     under_way(run, "processes", Some(&plan), None).await?;
-    processes::start(shell, &plan).await?;
+    processes::start(shell, &plan, true).await?;
     done(run, plan).await
 }
 

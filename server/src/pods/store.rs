@@ -7,7 +7,7 @@ mod wishes;
 pub use observations::{
     OnHost, Release, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
 };
-pub use reservations::{addresses_on, ids_on_host, reserve, running_seconds, usage_of};
+pub use reservations::{addresses_on, adopted, ids_on_host, reserve, running_seconds, usage_of};
 pub use wishes::{NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, insert, keep_idempotency_key, lock_owner, update, used, wish};
 
 use ipnet::IpNet;

@@ -1,11 +1,6 @@
 //! Signing in with GitHub and out again. What goes wrong leads to the sign-in page, which says so in a sentence.
 
-use super::{
-    AppState, client,
-    problem::Answer,
-    return_to::own_path,
-    session::fault,
-};
+use super::{AppState, client, problem::Answer, return_to::own_path, session::fault};
 use crate::{
     account::{
         session_store::{self, SignedIn},

@@ -1,9 +1,6 @@
 //! The browsers' door: which session a request is on, and who is signed in on it.
 
-use super::{
-    AppState, client,
-    problem::Problem,
-};
+use super::{AppState, client, problem::Problem};
 use crate::{
     account::session_store::{ANONYMOUS, PostgresSessions, SignedIn},
     control::ControlPlane,

@@ -8,7 +8,7 @@ use crate::{
 use futures::StreamExt;
 use pinacle_host::{
     frame::{FrameReader, write_json},
-    protocol::{Inventory, PodSeen, Reply},
+    protocol::{self, Inventory, PROTOCOL, PodSeen, Reply, Request},
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::ACCEPT};
 use serde_json::{Value, json};
@@ -280,6 +280,17 @@ pub async fn inventory(host: usize) -> Inventory {
         Reply::Inventory(inventory) => *inventory,
         other => panic!("{other:?}"),
     }
+}
+
+/// As the control plane of this installation would tell it, with a fence above all others.
+pub async fn tell(host: usize, db: &sqlx::PgPool, command: protocol::Command) {
+    let (id, epoch): (uuid::Uuid, i32) = sqlx::query_as("SELECT id, epoch FROM installation").fetch_one(db).await.expect("the installation");
+    let installation = Some(protocol::Installation { id, epoch: u32::try_from(epoch).expect("a number") });
+    let socket = format!("/proc/{}/root/run/pinacle/host.sock", init_of(host));
+    let (read, mut write) = UnixStream::connect(socket).await.expect("the daemon's socket").into_split();
+    write_json(&mut write, &Request { protocol: PROTOCOL, installation, command }).await.expect("told");
+    let reply: Reply = FrameReader::new(read).next().await.expect("answered").expect("a frame").parse().expect("a reply");
+    assert!(matches!(reply, Reply::Done), "{reply:?}");
 }
 
 /// Number of a host by its name.

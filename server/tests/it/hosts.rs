@@ -1,13 +1,13 @@
 //! Pod hosts: joining, host keys, and what operators say of them.
 
 use crate::{
-    fleet::{Fleet, SOON, on_host},
+    fleet::{Fleet, SOON, inventory, number_of, on_host, seen_on, tell},
     stand::Stand,
 };
-use pinacle_host::protocol::{Inventory, JoinRequest, PROTOCOL};
+use pinacle_host::protocol::{Command, Inventory, JoinRequest, OrphanSeen, PROTOCOL, SandboxState};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
@@ -29,7 +29,7 @@ pub fn report() -> JoinRequest {
         disk_bytes: 200 << 30,
         disk_free_bytes: 100 << 30,
         pods: Vec::new(),
-        orphans: Vec::new(),
+        orphans: vec![OrphanSeen { pod: Uuid::now_v7(), set_aside: 1_700_000_000, disk_bytes: 1 << 20 }],
     };
     JoinRequest { protocol: PROTOCOL, inventory, host_keys: vec![KEY.into()] }
 }
@@ -133,6 +133,94 @@ async fn what_a_lost_host_had_says_so_and_can_be_deleted() {
     for pod in pods {
         assert_eq!(user.ask(Method::GET, &format!("/pods/{pod}"), Value::Null).await.0, 404);
     }
+}
+
+/// As after a restore of Postgres from before the pod was made.
+async fn forget(db: &sqlx::PgPool, pod: &str) {
+    for table in ["reservations", "idempotency_keys"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE pod_id = $1::text::uuid"))).bind(pod).execute(db).await.expect("gone");
+    }
+    sqlx::query("DELETE FROM pods WHERE id = $1::text::uuid").bind(pod).execute(db).await.expect("forgotten");
+}
+
+/// The clock sends the next round of a job now; returns when that round has ended.
+async fn round_of(db: &sqlx::PgPool, job: &str) {
+    let ended = "SELECT count(*) FROM queue.archive WHERE headers->>'job' = $1";
+    let before: i64 = sqlx::query_scalar(ended).bind(job).fetch_one(db).await.expect("counted");
+    // One that runs already may have looked before.
+    for round in 1..=2 {
+        sqlx::query("UPDATE queue.cron SET next_at = now() WHERE name = $1").bind(job).execute(db).await.expect("due");
+        let begun = Instant::now();
+        while sqlx::query_scalar::<_, i64>(ended).bind(job).fetch_one(db).await.expect("counted") < before + round {
+            assert!(begun.elapsed() < SOON, "a round of {job}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_disk_of_a_pod_that_nobody_knows_is_set_aside_and_adopted() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    let (operator, user) = (fleet.user("operator").await, fleet.newcomer().await);
+    let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
+    let id = user.running().await;
+    user.shell(&id, "echo precious >work; sync").await;
+    let pod = user.pod(&id).await;
+    let host = number_of(&pod);
+    forget(&db, &id).await;
+    round_of(&db, "reconcile").await;
+    assert!(seen_on(host, &id).await.is_none(), "its sandbox is ended");
+    assert!(inventory(host).await.orphans.iter().any(|orphan| orphan.pod.to_string() == id), "its disk is kept");
+    let host = fleet.until_host(pod["host"].as_str().expect("a name"), "operators see it", |host| host["orphans"] == 1).await;
+    let orphans = format!("/hosts/{}/orphans", host["id"].as_str().expect("an id"));
+    assert_eq!(operator.get(&orphans).await["items"][0]["pod"], json!(id));
+    assert_eq!(user.ask(Method::GET, &orphans, Value::Null).await.0, 404);
+    let adopt = format!("{orphans}/{id}/adopt");
+    let login = user.get("/me").await["login"].clone();
+    let body = |owner: &Value, name: &str, tier: &str| json!({ "owner": owner, "name": name, "tier": tier });
+    for (field, body) in [
+        ("owner", body(&json!("nobody-at-all"), "again", "dev.small")),
+        ("name", body(&login, "Not a name", "dev.small")),
+        ("tier", body(&login, "again", "dev.tiny")),
+    ] {
+        let (status, problem) = operator.ask(Method::POST, &adopt, body).await;
+        assert!(status == 422 && problem["errors"][field].is_array(), "{field}: {problem}");
+    }
+    let (status, adopted) = operator.ask(Method::POST, &adopt, body(&login, "again", "dev.small")).await;
+    assert_eq!((status, &adopted["id"], &adopted["status"]), (201, &json!(id), &json!("stopped")), "{adopted}");
+    round_of(&db, "reconcile").await;
+    assert_eq!(user.pod(&id).await["status"], "stopped", "its disk is not missed meanwhile");
+    user.wish(&id, "start").await;
+    user.until_status(&id, "running").await;
+    assert_eq!(user.shell(&id, "cat work").await, "precious\n");
+    user.delete(&id).await;
+}
+
+#[tokio::test]
+async fn many_pods_that_nobody_knows_are_left_alone_until_an_operator_has_looked() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    let (operator, user) = (fleet.user("operator").await, fleet.newcomer().await);
+    let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
+    // All on one host.
+    let hosts = fleet.hosts().await;
+    let other = hosts.iter().find(|host| host["name"] == "host2").expect("the other")["id"].as_str().expect("an id").to_owned();
+    assert_eq!(operator.ask(Method::POST, &format!("/hosts/{other}/cordon"), Value::Null).await.0, 200);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(user.running().await);
+    }
+    for id in &ids {
+        forget(&db, id).await;
+    }
+    round_of(&db, "reconcile").await;
+    for id in &ids {
+        assert_eq!(seen_on(1, id).await.map(|pod| pod.sandbox), Some(SandboxState::Running), "nothing is touched");
+    }
+    fleet.until_host("host1", "operators see it", |host| host["unknown"] == 4).await;
+    for id in ids {
+        tell(1, &db, Command::Delete { pod: id.parse().expect("an id"), fence: i64::MAX }).await;
+    }
+    assert_eq!(operator.ask(Method::POST, &format!("/hosts/{other}/activate"), Value::Null).await.0, 200);
 }
 
 #[tokio::test]

@@ -81,6 +81,8 @@ async fn an_empty_pod_lives_its_whole_life() {
     user.wish(&id, "restart").await;
     user.until_status(&id, "running").await;
     assert!(memory_limit(host, &id) >= small + (1 << 29), "{small}, then {}", memory_limit(host, &id));
+    let disk: u64 = user.shell(&id, "df --output=size -B1G /home/dev | tail -1").await.trim().parse().expect("GB");
+    assert!(disk > 15, "the disk has grown with it: {disk} GB");
     assert_eq!(user.shell(&id, "cat kept").await, "mine\n");
     let (status, problem) = user.ask(Method::PATCH, &path, json!({ "tier": "dev.small" })).await;
     assert!(status == 422 && problem["errors"]["tier"].is_array(), "a disk can't shrink: {problem}");

@@ -43,7 +43,7 @@ const NOBODYS: &str = "00000000-0000-7000-8000-000000000000";
 /// The path with something in place of its parameters.
 fn filled(path: &str, id: &str) -> String {
     let query = if path.ends_with("/files") { "?path=x" } else { "" };
-    path.replace("{id}", id).replace("{owner}", "owner").replace("{name}", "main") + query
+    path.replace("{id}", id).replace("{owner}", "owner").replace("{name}", "main").replace("{pod}", NOBODYS) + query
 }
 
 /// A body that the operation takes.
@@ -55,6 +55,7 @@ fn body(method: &Method, path: &str) -> Value {
         ("POST", "/pods/{id}/setup/approve") => json!({ "plan_digest": "x" }),
         ("POST", "/pods/{id}/exec") => json!({ "argv": ["true"] }),
         ("POST", "/hosts") => json!({ "name": "x", "transport": "ssh", "address": "192.0.2.1" }),
+        ("POST", "/hosts/{id}/orphans/{pod}/adopt") => json!({ "owner": "owner", "name": "x", "tier": "dev.small" }),
         ("POST", "/hosts/{id}/keys" | "/hosts/{id}/keys/retire") => json!({ "fingerprint": "SHA256:x" }),
         _ => Value::Null,
     }
@@ -318,6 +319,10 @@ async fn every_operation_of_the_document_does_what_it_says() {
     api.seen.insert("POST /hosts/join".into(), joining.status().as_u16());
     api.ask("GET", "/hosts/{id}", &format!("/hosts/{host}"), Value::Null).await;
     api.ask("GET", "/hosts/{id}/pods", &format!("/hosts/{host}/pods"), Value::Null).await;
+    let orphans = api.ask("GET", "/hosts/{id}/orphans", &format!("/hosts/{host}/orphans"), Value::Null).await;
+    let adopt = format!("/hosts/{host}/orphans/{}/adopt", text(&orphans["items"][0]["pod"]));
+    let adoption = json!({ "owner": "operator", "name": format!("a{:08x}", rand::random::<u32>()), "tier": "dev.small" });
+    api.ask("POST", "/hosts/{id}/orphans/{pod}/adopt", &adopt, adoption).await;
     let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
     // As check-hosts would write it.
     let offer = "INSERT INTO host_keys (host_id, algorithm, public_key, state) SELECT host_id, algorithm, set_byte(public_key, length(public_key) - 1, 7), 'offered' FROM host_keys WHERE host_id = $1";

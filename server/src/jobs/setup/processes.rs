@@ -16,7 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const HEALTH_DEADLINE: Duration = Duration::from_secs(90);
 const LOG_DEADLINE: Duration = Duration::from_secs(2);
 
-pub async fn start(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
+/// `anew`: what they run on was installed just now, so that those that run are started again, too.
+pub async fn start(shell: &Shell<'_>, plan: &Plan, anew: bool) -> Result<(), Halt> {
     let run = shell.run;
     let processes: Vec<ProcessSpec> = plan
         .processes
@@ -31,7 +32,7 @@ pub async fn start(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
         .collect();
     let names: Vec<&str> = plan.processes.iter().map(|p| p.name.as_str()).collect();
     let words = if names.is_empty() { "nothing to run".to_owned() } else { names.join(", ") };
-    let command = Command::Processes { pod: run.pod.0, fence: run.lease(), processes, restart: false };
+    let command = Command::Processes { pod: run.pod.0, fence: run.lease(), processes, restart: anew };
     let hand_over =
         async { link::call(run.control, shell.host, command, DEADLINE).await.map(|_| ((), words.clone())).map_err(|error| halt("processes", error)) };
     run.step("processes", &words, hand_over).await?;

@@ -39,6 +39,16 @@ pub async fn ids_on_host(connection: &mut PgConnection, host: HostId) -> Result<
     Ok(rows.into_iter().map(|(id,)| PodId(id)).collect())
 }
 
+/// A pod whose disk is on its host already, and that does not run.
+pub async fn adopted(connection: &mut PgConnection, id: PodId) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE pods SET desired = 'stopped', status = 'stopped', seen_generation = generation, booted = true WHERE id = $1")
+        .bind(id.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE reservations SET cpu_milli = 0, memory_bytes = 0 WHERE pod_id = $1").bind(id.0).execute(connection).await?;
+    Ok(())
+}
+
 /// Seconds that the pod was running since `since`.
 pub async fn running_seconds(db: impl PgExecutor<'_>, id: PodId, since: OffsetDateTime) -> Result<Vec<(Tier, f64)>, sqlx::Error> {
     let rows: Vec<(String, f64)> = sqlx::query_as(

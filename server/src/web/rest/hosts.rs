@@ -2,7 +2,7 @@
 
 use super::{
     bearer,
-    extract::{JsonBody, ListQuery, Params, PathId},
+    extract::{JsonBody, ListQuery, Params, PathId, PathPair},
     page_of,
 };
 use crate::web::{AppState, problem::Answer, session::Asker};
@@ -11,8 +11,8 @@ use http::{HeaderMap, StatusCode};
 use pinacle_app::{
     AppError, ErrorCode,
     backend::Caller,
-    hosts::{Host, HostPod, HostVerb, JoinInvitation, NewHost},
-    ids::HostId,
+    hosts::{Adoption, Host, HostPod, HostVerb, JoinInvitation, NewHost, Orphan},
+    ids::{HostId, PodId},
     pods::Page,
 };
 use pinacle_host::protocol::{JoinReply, JoinRequest};
@@ -26,6 +26,8 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(hosts, add))
         .routes(routes!(host))
         .routes(routes!(host_pods))
+        .routes(routes!(orphans))
+        .routes(routes!(adopt))
         .routes(routes!(cordon))
         .routes(routes!(drain))
         .routes(routes!(activate))
@@ -70,6 +72,32 @@ async fn host_pods(
 ) -> Answer<Json<Page<HostPod>>> {
     let pods = state.backend.host_pods(&caller, id).await?;
     Ok(Json(page_of(pods, &query, |pod| pod.id.to_string())?))
+}
+
+/// Disks of pods that nobody knows, set aside on a host for 7 days
+#[utoipa::path(get, path = "/hosts/{id}/orphans", tag = "hosts", params(("id" = HostId, Path), ListQuery),
+    responses((status = 200, body = Page<Orphan>)))]
+async fn orphans(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<HostId>,
+    Params(query): Params<ListQuery>,
+) -> Answer<Json<Page<Orphan>>> {
+    let orphans = state.backend.orphans(&caller, id).await?;
+    Ok(Json(page_of(orphans, &query, |orphan| orphan.pod.to_string())?))
+}
+
+/// Make a set-aside disk somebody's stopped pod
+#[utoipa::path(post, path = "/hosts/{id}/orphans/{pod}/adopt", tag = "hosts", params(("id" = HostId, Path), ("pod" = PodId, Path)),
+    request_body = Adoption, responses((status = 201, body = HostPod)))]
+async fn adopt(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathPair(id, pod): PathPair,
+    JsonBody(adoption): JsonBody<Adoption>,
+) -> Answer<(StatusCode, Json<HostPod>)> {
+    let (id, pod) = (id.parse().map_err(|_| AppError::not_found())?, pod.parse().map_err(|_| AppError::not_found())?);
+    Ok((StatusCode::CREATED, Json(state.backend.adopt_orphan(&caller, id, pod, adoption).await?)))
 }
 
 /// Give a host no new pods

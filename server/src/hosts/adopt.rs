@@ -1,0 +1,54 @@
+//! A disk that was set aside becomes somebody's pod again: stopped, under the id that it had. Its first start takes the disk back.
+
+use super::store;
+use crate::{
+    account,
+    control::ControlPlane,
+    db::{broken_constraint, fault},
+    news,
+    pods::{self, placement},
+};
+use pinacle_app::{
+    AppError, AppResult, ErrorCode, FieldErrors,
+    hosts::{Adoption, HostPod},
+    ids::{HostId, PodId},
+    pods::{PodName, PodStatus, Tier},
+};
+
+pub async fn adopt(control: &ControlPlane, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
+    let orphans = store::orphans(&control.db, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+    let orphan = orphans.into_iter().find(|orphan| orphan.pod == pod).ok_or_else(AppError::not_found)?;
+    let mut errors = FieldErrors::default();
+    let name = errors.take("name", PodName::parse(&adoption.name));
+    let tier = errors.take("tier", Tier::parse(&adoption.tier).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge."));
+    let owner = account::store::user_of_login(&control.db, &adoption.owner).await.map_err(fault)?;
+    let owner = errors.take("owner", owner.ok_or("Nobody of this GitHub login has signed in."));
+    errors.check()?;
+    let (Some(name), Some(tier), Some(owner)) = (name, tier, owner) else { return Err(AppError::internal()) };
+    if tier.disk_bytes() < orphan.disk_bytes {
+        return Err(AppError::field("tier", format!("{}'s disk is smaller than what was set aside.", tier.as_str())));
+    }
+    let mut tx = control.db.begin().await.map_err(fault)?;
+    let hosts = store::lock_for_placement(&mut tx, Some(id)).await.map_err(fault)?;
+    let host = hosts.first().ok_or_else(AppError::not_found)?;
+    let taken = pods::store::addresses_on(&mut tx, id).await.map_err(fault)?;
+    let full = || AppError::new(ErrorCode::WrongState, format!("{} has no address left.", host.name));
+    let address = placement::free_address(host.pod_cidr, &taken).ok_or_else(full)?;
+    let team = crate::teams::store::personal(&mut *tx, owner).await.map_err(fault)?.ok_or_else(AppError::internal)?;
+    let new = pods::store::NewRow { id: pod, team, owner, name: name.as_str(), tier, repository: None, branch: None };
+    match pods::store::insert(&mut tx, new).await {
+        Err(error) if broken_constraint(&error) == Some("pods_name") => {
+            return Err(AppError { code: ErrorCode::Taken, ..AppError::field("name", "Its owner has a pod of this name already.") });
+        }
+        Err(error) if broken_constraint(&error) == Some("pods_pkey") => {
+            return Err(AppError::new(ErrorCode::WrongState, "A pod of this id is known by now. Start it to have its disk back."));
+        }
+        result => result.map_err(fault)?,
+    }
+    let placement = placement::Placement { host_id: id, host: host.name.clone(), load: 0.0, others: Vec::new() };
+    pods::store::reserve(&mut tx, pod, &placement, address, tier).await.map_err(fault)?;
+    pods::store::adopted(&mut tx, pod).await.map_err(fault)?;
+    news::notify(&mut tx, news::Change::Pod(pod)).await.map_err(fault)?;
+    tx.commit().await.map_err(fault)?;
+    Ok(HostPod { id: pod, name: name.as_str().to_owned(), owner: adoption.owner, tier, status: PodStatus::Stopped })
+}
