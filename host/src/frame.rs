@@ -12,6 +12,8 @@ pub const DATA_CHUNK: usize = 32 << 10;
 /// Bytes of output that may be on their way, where a stream's reader says what it has taken. Less than one SSH channel
 /// buffers, so that the connection itself is never held up.
 pub const WINDOW: usize = 512 << 10;
+/// And pieces of it, for a channel buffers so many messages, however small.
+pub const WINDOW_PIECES: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {

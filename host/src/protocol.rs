@@ -344,7 +344,7 @@ pub enum StreamInput {
     },
     /// No more input: closes stdin, completes a file.
     Eof,
-    /// So many bytes of output were taken. Terminals and logs stop while [`crate::frame::WINDOW`] bytes are not,
+    /// So many bytes of output were taken. Terminals, logs and files stop while [`crate::frame::WINDOW`] bytes are not,
     /// so that a slow reader holds up its own stream and not the others on its connection.
     Taken {
         bytes: u32,

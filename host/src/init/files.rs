@@ -1,7 +1,7 @@
 //! Reads and writes single files with the rights of `dev`: the work is done by this program again, started as `dev`.
 //! The helper says how it went by its exit code and, in words, on standard error.
 
-use super::{Pod, children, outbox::Gone, serve::Connection, serve::unary};
+use super::{Pod, children, outbox::Gone, serve::Connection, serve::unary, window::Window};
 use crate::{
     frame::{DATA_CHUNK, Frame},
     inside::{DEV_HOME, INIT_PROGRAM},
@@ -92,19 +92,31 @@ pub async fn read(pod: &Pod, connection: Connection, path: &str) -> Result<(), G
         let reply = helper.end().await.map(|()| Reply::Done);
         return unary(connection, reply).await;
     };
-    let output = connection.output;
+    let Connection { mut input, output } = connection;
     output.json(&Reply::Streaming).await?;
     output.json(&StreamOutput::FileInfo { bytes }).await?;
-    loop {
-        let mut piece = BytesMut::with_capacity(DATA_CHUNK);
-        match helper.output.read_buf(&mut piece).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => output.send(Frame::Data(piece.freeze())).await?,
+    let window = Window::default();
+    let sending = async {
+        loop {
+            let mut piece = BytesMut::with_capacity(DATA_CHUNK);
+            match helper.output.read_buf(&mut piece).await {
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(read) => {
+                    window.send(read).await;
+                    output.send(Frame::Data(piece.freeze())).await?;
+                }
+            }
         }
+    };
+    tokio::select! {
+        sent = sending => sent?,
+        gone = window.listen(&mut input) => return Err(gone),
     }
     let end = helper.end().await.map(|()| DONE);
     drop(guard);
-    output.finish(end).await
+    output.finish(end).await?;
+    window.linger(&mut input).await;
+    Ok(())
 }
 
 pub async fn write(pod: &Pod, connection: Connection, path: &str, bytes: u64) -> Result<(), Gone> {

@@ -3,14 +3,12 @@
 
 use super::outbox::Gone;
 use crate::{
-    frame::{FrameReader, WINDOW},
+    frame::{FrameReader, WINDOW, WINDOW_PIECES},
     protocol::StreamInput,
 };
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{net::tcp::OwnedReadHalf, sync::Notify, time::timeout};
@@ -22,29 +20,54 @@ pub struct Window(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    on_the_way: AtomicUsize,
+    on_the_way: Mutex<OnTheWay>,
     taken: Notify,
 }
 
+#[derive(Default)]
+struct OnTheWay {
+    /// What is not taken yet of each piece, the oldest first.
+    pieces: VecDeque<usize>,
+    bytes: usize,
+}
+
 impl Window {
-    /// Waits until there is room, then counts `bytes` as on their way.
+    /// Waits until there is room, then counts a piece of `bytes` as on its way.
     pub async fn send(&self, bytes: usize) {
         loop {
             let taken = self.0.taken.notified();
-            if self.0.on_the_way.load(Ordering::Acquire) < WINDOW {
-                self.0.on_the_way.fetch_add(bytes, Ordering::AcqRel);
+            if self.count(bytes) {
                 return;
             }
             taken.await;
         }
     }
 
+    fn count(&self, bytes: usize) -> bool {
+        let mut way = self.0.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = way.bytes < WINDOW && way.pieces.len() < WINDOW_PIECES;
+        if room {
+            way.bytes += bytes;
+            way.pieces.push_back(bytes);
+        }
+        room
+    }
+
     /// The reader has taken so many; more than was sent is nothing.
     pub fn taken(&self, bytes: u32) {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let less = |sent: usize| Some(sent.saturating_sub(bytes));
-        // The closure never refuses.
-        self.0.on_the_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).unwrap_or_default();
+        let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+        {
+            let mut way = self.0.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
+            way.bytes = way.bytes.saturating_sub(left);
+            while let Some(piece) = way.pieces.front_mut() {
+                if *piece > left {
+                    *piece -= left;
+                    break;
+                }
+                left -= *piece;
+                way.pieces.pop_front();
+            }
+        }
         self.0.taken.notify_waiters();
     }
 
@@ -62,7 +85,7 @@ impl Window {
     /// unread resets its connection, and takes with it what was not delivered yet.
     pub async fn linger(&self, input: &mut FrameReader<OwnedReadHalf>) {
         // Who keeps its end open longer has had the last frame by then.
-        let _closed = timeout(LINGER, self.listen(input)).await;
+        timeout(LINGER, self.listen(input)).await.unwrap_or(Gone);
     }
 }
 
@@ -88,5 +111,18 @@ mod tests {
         assert!(has_room(&window).await);
         window.taken(u32::MAX);
         window.send(WINDOW).await;
+    }
+
+    #[tokio::test]
+    async fn many_small_pieces_fill_it_too() {
+        let window = Window::default();
+        for _ in 0..WINDOW_PIECES {
+            window.send(2).await;
+        }
+        assert!(!has_room(&window).await);
+        window.taken(1);
+        assert!(!has_room(&window).await, "half a piece is still on its way");
+        window.taken(1);
+        assert!(has_room(&window).await);
     }
 }

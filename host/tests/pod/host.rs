@@ -249,7 +249,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let mut ended = Ended { out: Vec::new(), errors: Vec::new(), last: None };
         while let Some(frame) = self.frame().await {
             match frame {
-                Frame::Data(data) => ended.out.extend_from_slice(&data),
+                Frame::Data(data) => {
+                    ended.out.extend_from_slice(&data);
+                    // Whoever has sent all of it may have gone.
+                    write_json(&mut self.output, &StreamInput::Taken { bytes: data.len() as u32 }).await.unwrap_or_default();
+                }
                 Frame::Stderr(data) => ended.errors.extend_from_slice(&data),
                 json => {
                     if let last @ (StreamOutput::Exit { .. } | StreamOutput::Error(_)) = json.parse().unwrap() {

@@ -128,9 +128,7 @@ pub async fn read_file(control: &ControlPlane, host: &HostTarget, pod: PodId, pa
 fn data(reader: StreamReader, writer: StreamWriter, piece_deadline: Option<Duration>) -> BoxStream<'static, AppResult<Bytes>> {
     let next = move |state: Option<(StreamReader, StreamWriter, u32)>| async move {
         let (mut reader, mut writer, taken) = state?;
-        // A file has a deadline for each piece; a log is read for as long as somebody looks, and says so.
         if taken > 0
-            && piece_deadline.is_none()
             && let Err(error) = writer.message(&StreamInput::Taken { bytes: taken }).await
         {
             // The host may have sent all of it and closed: what is left to read says how it ended.

@@ -27,8 +27,8 @@ const KEEPALIVES_MISSED: usize = 3;
 /// A connection that nobody has asked for a channel in this long is closed once its channels are.
 const IDLE: Duration = Duration::from_secs(300);
 /// Messages of one channel that wait to be read. One more holds up the whole connection, so what a channel may have on its way
-/// (`frame::WINDOW` over `frame::LEAST`) has to fit.
-const CHANNEL_BUFFER: usize = 8192;
+/// has to fit: 1,000 pieces, each of which may arrive as two.
+const CHANNEL_BUFFER: usize = 2048;
 /// Requests for channels that wait for one connection.
 const WAITING: usize = 256;
 
