@@ -69,8 +69,16 @@ pub enum Command {
     },
     /// Put keys, secrets and git identity in place (`/run/pinacle`, a tmpfs).
     Configure { pod: Uuid, fence: i64, config: PodConfig },
-    /// Replace the list of processes that init keeps running.
-    Processes { pod: Uuid, fence: i64, processes: Vec<ProcessSpec> },
+    /// Replace the list of processes that init keeps running. Those that are the same go on; one that waits to be started again
+    /// is started at once.
+    Processes {
+        pod: Uuid,
+        fence: i64,
+        processes: Vec<ProcessSpec>,
+        /// End those that are the same too, and start them anew: what they run on has changed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        restart: bool,
+    },
     /// Start one of those processes again.
     RestartProcess { pod: Uuid, name: String },
     /// End the sandbox and free its network; the layer stays.

@@ -19,7 +19,7 @@ use std::{
 use tokio::{
     io::AsyncReadExt,
     net::unix::pipe::Receiver,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -41,6 +41,8 @@ pub struct Processes {
     /// Whose environment a process gets, as it is when that is started or started again.
     config: Arc<Mutex<PodConfig>>,
     list: Mutex<Vec<Arc<Process>>>,
+    /// Held by the one who replaces the list, until those that left it have ended: that is its purpose.
+    replacing: tokio::sync::Mutex<()>,
     changes: watch::Sender<()>,
 }
 
@@ -49,6 +51,8 @@ struct Process {
     log: Arc<Log>,
     seen: Mutex<Seen>,
     restart: mpsc::Sender<()>,
+    /// Ends its waiting to be started again.
+    retry: Notify,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -69,13 +73,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Processes {
     pub fn new(children: Arc<Children>, own: Ipv4Addr, config: Arc<Mutex<PodConfig>>) -> Self {
-        Self { children, own, config, list: Mutex::default(), changes: watch::Sender::new(()) }
+        Self { children, own, config, list: Mutex::default(), replacing: tokio::sync::Mutex::default(), changes: watch::Sender::new(()) }
     }
 
-    /// Makes `specs` the processes that run: those that are the same go on, the others end, new ones start.
-    pub async fn replace(&self, specs: Vec<ProcessSpec>) {
-        let old = std::mem::take(&mut *locked(&self.list));
-        let (kept, ended): (Vec<_>, Vec<_>) = old.into_iter().partition(|process| specs.contains(&process.spec));
+    /// Makes `specs` the processes that run: those that are the same go on, unless they are to be restarted; the others end, new
+    /// ones start. One that goes on and waits to be started again is started at once: what it failed for may have been mended.
+    pub async fn replace(&self, specs: Vec<ProcessSpec>, restart: bool) {
+        let _alone = self.replacing.lock().await;
+        let old = locked(&self.list).clone();
+        let (kept, ended): (Vec<_>, Vec<_>) = old.iter().partition(|process| !restart && specs.contains(&process.spec));
         for process in &ended {
             process.stop.send_replace(true);
         }
@@ -88,24 +94,27 @@ impl Processes {
         }
         let mut list = Vec::with_capacity(specs.len());
         for spec in specs {
-            match kept.iter().find(|process| process.spec == spec) {
-                Some(process) => list.push(process.clone()),
-                None => match self.start(spec) {
-                    Ok(process) => list.push(process),
-                    Err(error) => super::complain(&format!("log of a process: {error}")),
-                },
+            if let Some(process) = kept.iter().find(|process| process.spec == spec) {
+                process.retry();
+                list.push((*process).clone());
+                continue;
+            }
+            // The log goes on under the same name, and so do those who read it.
+            let log = old.iter().find(|process| process.spec.name == spec.name).map(|process| Ok(process.log.clone()));
+            match log.unwrap_or_else(|| Log::open(&spec.name).map(Arc::new)) {
+                Ok(log) => list.push(self.start(spec, log)),
+                Err(error) => super::complain(&format!("log of a process: {error}")),
             }
         }
         *locked(&self.list) = list;
         self.changes.send_replace(());
     }
 
-    fn start(&self, spec: ProcessSpec) -> io::Result<Arc<Process>> {
+    fn start(&self, spec: ProcessSpec, log: Arc<Log>) -> Arc<Process> {
         let (restart, restarts) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
-        let log = Arc::new(Log::open(&spec.name)?);
         let seen = Seen { state: ProcessState::Starting, since: None, session: None, restarts: 0, exit_code: None, health: None };
-        let process = Arc::new(Process { spec, log, seen: Mutex::new(seen), restart, stop, task: Mutex::default() });
+        let process = Arc::new(Process { spec, log, seen: Mutex::new(seen), restart, retry: Notify::new(), stop, task: Mutex::default() });
         let keeper = Keeper {
             process: process.clone(),
             children: self.children.clone(),
@@ -114,7 +123,7 @@ impl Processes {
             config: self.config.clone(),
         };
         *locked(&process.task) = Some(tokio::spawn(keeper.keep(restarts, stopped)));
-        Ok(process)
+        process
     }
 
     fn find(&self, name: &str) -> Result<Arc<Process>, HostError> {
@@ -151,6 +160,15 @@ impl Processes {
 }
 
 impl Process {
+    /// Starts it at once, if it waits to be started again. It says so from now on: who asks next must not see the old failure.
+    fn retry(&self) {
+        let mut seen = locked(&self.seen);
+        if matches!(seen.state, ProcessState::BackingOff { .. }) {
+            (seen.state, seen.exit_code) = (ProcessState::Starting, None);
+            self.retry.notify_waiters();
+        }
+    }
+
     fn report(&self) -> ProcessReport {
         let seen = locked(&self.seen);
         ProcessReport {
@@ -205,6 +223,10 @@ impl Keeper {
             }
             let shown = exit_code.map_or("by a signal".to_owned(), |code| format!("with {code}"));
             self.process.log.write(format!("pinacle: ended {shown}; started again in {wait} s\n").as_bytes());
+            let retry = self.process.retry.notified();
+            tokio::pin!(retry);
+            // It hears from here on, and not only once it waits.
+            retry.as_mut().enable();
             self.see(|seen| {
                 seen.state = ProcessState::BackingOff { seconds: wait };
                 (seen.since, seen.session, seen.exit_code) = (None, None, exit_code);
@@ -213,6 +235,7 @@ impl Keeper {
             tokio::select! {
                 () = sleep(Duration::from_secs(wait.into())) => wait = (wait * 2).min(LONGEST_WAIT),
                 _ = restarts.recv() => wait = FIRST_WAIT,
+                () = &mut retry => wait = FIRST_WAIT,
                 _ = stopped.wait_for(|stop| *stop) => return,
             }
         }

@@ -75,8 +75,8 @@ async fn answer(pod: Arc<Pod>, socket: TcpStream) -> Result<(), Gone> {
 async fn perform(pod: Arc<Pod>, connection: Connection, command: Command) -> Result<(), Gone> {
     match command {
         Command::Configure { config, .. } => unary(connection, configure::configure(&pod, config).map(|()| Reply::Done)).await,
-        Command::Processes { processes, .. } => {
-            pod.processes.replace(processes).await;
+        Command::Processes { processes, restart, .. } => {
+            pod.processes.replace(processes, restart).await;
             unary(connection, Ok(Reply::Done)).await
         }
         Command::RestartProcess { name, .. } => unary(connection, pod.processes.restart(&name).map(|()| Reply::Done)).await,

@@ -11,7 +11,7 @@ use std::{fs, time::Duration};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub async fn shutdown(pod: &Pod) {
-    pod.processes.replace(Vec::new()).await;
+    pod.processes.replace(Vec::new(), false).await;
     let everything = Pid::from_raw(-1);
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         // ESRCH: nobody is there.

@@ -2,10 +2,10 @@
 
 use super::{boot, host::Host, report, run};
 use pinacle_host::{
-    frame::Frame,
-    protocol::{Command, HostErrorCode, PodReport, ProcessSpec, ProcessState, Reply, StreamInput, StreamOutput},
+    frame::{Frame, write_json},
+    protocol::{Command, HostErrorCode, PROTOCOL, PodReport, ProcessSpec, ProcessState, Reply, Request, StreamInput, StreamOutput},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -114,8 +114,8 @@ async fn processes_are_kept_running_watched_and_reached() {
     let web = process("web", "echo serving; exec python3 -m http.server $PORT --bind 127.0.0.1", Some(8000), Some("/"));
     let crash = process("crash", "echo gone; exit 7", None, None);
     let processes = vec![web.clone(), crash];
-    plane.done(Command::Processes { pod, fence: 1, processes: processes.clone() }).await;
-    plane.done(Command::Processes { pod, fence: 1, processes }).await;
+    plane.done(Command::Processes { pod, fence: 1, processes: processes.clone(), restart: false }).await;
+    plane.done(Command::Processes { pod, fence: 1, processes, restart: false }).await;
     let seen = loop {
         let Some(frame) = watch.frame().await else { panic!("the watch ended") };
         let StreamOutput::Report(report) = frame.parse().unwrap() else { panic!("{frame:?}") };
@@ -144,13 +144,69 @@ async fn processes_are_kept_running_watched_and_reached() {
     log.until("serving").await;
     assert_eq!(plane.refused(Command::RestartProcess { pod, name: "nobody".into() }).await, HostErrorCode::NotFound);
 
-    plane.done(Command::Processes { pod, fence: 1, processes: Vec::new() }).await;
+    plane.done(Command::Processes { pod, fence: 1, processes: Vec::new(), restart: false }).await;
     let after = report(&mut plane, pod).await;
     assert!(after.processes.is_empty() && after.ports.is_empty(), "{after:?}");
     assert_eq!(run(&host, pod, "pgrep -fc http.serve[r]").await.text(), "0");
     // A watch tells of the end.
     plane.done(Command::Delete { pod, fence: 2 }).await;
     watch.rest().await;
+    assert_eq!(host.traces().await, "");
+    host.end().await;
+}
+
+#[tokio::test]
+async fn processes_start_once_however_often_they_are_asked_for_and_anew_when_that_is_wished() {
+    let Some(host) = Host::start(12).await else { return };
+    let (pod, mut plane) = (Uuid::from_u128(80), host.connect().await);
+    boot(&mut plane, pod, host.pod_address(80), 1).await;
+    let steady = process("steady", "echo $$ >>started; exec sleep 321", None, None);
+    // Fails until its user has mended it.
+    let needs = process("needs", "test -f mended || exit 9; exec sleep 322", None, None);
+    let command = |restart| Command::Processes { pod, fence: 1, processes: vec![steady.clone(), needs.clone()], restart };
+
+    // What takes its time to end holds up a command whose daemon is killed meanwhile; the next daemon passes it on again.
+    let stubborn = process("stubborn", "trap '' TERM; touch deaf; while true; do sleep 1; done", None, None);
+    plane.done(Command::Processes { pod, fence: 1, processes: vec![stubborn], restart: false }).await;
+    assert_eq!(run(&host, pod, "for i in $(seq 100); do [ ! -f deaf ] || break; sleep 0.1; done; ls").await.text(), "deaf");
+    let request = Request { protocol: PROTOCOL, installation: Some(host.installation), command: command(false) };
+    write_json(&mut plane.output, &request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    host.kill().await;
+    host.serve().await;
+    let mut plane = host.connect().await;
+    plane.done(command(false)).await;
+    // Once both have come to their end, and what they start has said so.
+    let script = "for i in $(seq 100); do pgrep -f '[d]eaf' >/dev/null || break; sleep 0.1; done; sleep 1; wc -l <started; pgrep -fc '^sleep 32[1]'";
+    assert_eq!(run(&host, pod, script).await.text(), "1\n1");
+
+    // Until it would wait for longer than this test does.
+    let mut watch = host.connect().await;
+    watch.open(Command::Watch { pod }).await;
+    loop {
+        let StreamOutput::Report(report) = watch.frame().await.unwrap().parse().unwrap() else { panic!("no report") };
+        if matches!(state(&report, "needs"), Some((ProcessState::BackingOff { seconds: 4.. }, _))) {
+            break;
+        }
+    }
+    run(&host, pod, "touch mended").await;
+    let begun = Instant::now();
+    plane.done(command(false)).await;
+    let at_once = report(&mut plane, pod).await;
+    assert!(!matches!(state(&at_once, "needs"), Some((ProcessState::BackingOff { .. }, _))), "{at_once:?}");
+    loop {
+        let StreamOutput::Report(report) = watch.frame().await.unwrap().parse().unwrap() else { panic!("no report") };
+        if state(&report, "needs").is_some_and(|(state, _)| state == ProcessState::Running) {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "it went on waiting: {:?}", begun.elapsed());
+    assert_eq!(run(&host, pod, "wc -l <started").await.text(), "1", "the other goes on");
+
+    plane.done(command(true)).await;
+    let script = "for i in $(seq 100); do [ $(wc -l <started) -lt 2 ] || break; sleep 0.1; done; wc -l <started; pgrep -fc '^sleep 32[1]'";
+    assert_eq!(run(&host, pod, script).await.text(), "2\n1");
+    plane.done(Command::Delete { pod, fence: 2 }).await;
     assert_eq!(host.traces().await, "");
     host.end().await;
 }

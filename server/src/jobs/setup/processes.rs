@@ -31,7 +31,7 @@ pub async fn start(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
         .collect();
     let names: Vec<&str> = plan.processes.iter().map(|p| p.name.as_str()).collect();
     let words = if names.is_empty() { "nothing to run".to_owned() } else { names.join(", ") };
-    let command = Command::Processes { pod: run.pod.0, fence: run.lease(), processes };
+    let command = Command::Processes { pod: run.pod.0, fence: run.lease(), processes, restart: false };
     let hand_over =
         async { link::call(run.control, shell.host, command, DEADLINE).await.map(|_| ((), words.clone())).map_err(|error| halt("processes", error)) };
     run.step("processes", &words, hand_over).await?;
