@@ -10,7 +10,8 @@ use nix::{
 };
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -89,7 +90,8 @@ impl Cgroups {
         self.roots.iter().map(|root| root.join(&self.prefix)).collect()
     }
 
-    /// Makes the group with its limits, but the CPU's: a boot is short work that a quota would draw out.
+    /// Makes the group with its limits (no swap: a pod that needs more memory than its tier has is told so, and slows down
+    /// nobody's disk), but the CPU's: a boot is short work that a quota would draw out.
     /// Gives the files into which a process writes itself to be in it.
     pub fn create(&self, pod: &str, memory_bytes: u64) -> io::Result<Vec<PathBuf>> {
         let limited: BTreeSet<&PathBuf> = match &self.trees {
@@ -109,10 +111,12 @@ impl Cgroups {
         match &self.trees {
             Trees::One { memory, pids, .. } => {
                 fs::write(self.at(memory, pod).join("memory.limit_in_bytes"), memory_bytes.to_string())?;
+                write_if_there(&self.at(memory, pod).join("memory.memsw.limit_in_bytes"), &memory_bytes.to_string())?;
                 fs::write(self.at(pids, pod).join("pids.max"), PIDS.to_string())?;
             }
             Trees::Two { root } => {
                 fs::write(self.at(root, pod).join("memory.max"), memory_bytes.to_string())?;
+                write_if_there(&self.at(root, pod).join("memory.swap.max"), "0")?;
                 fs::write(self.at(root, pod).join("pids.max"), PIDS.to_string())?;
             }
         }
@@ -216,6 +220,12 @@ impl Cgroups {
     }
 }
 
+/// A kernel that keeps no account of swap has no such file.
+fn write_if_there(file: &Path, content: &str) -> io::Result<()> {
+    // Opened without being made: the kernel answers a wish for a new file there in other words.
+    gone(fs::File::options().write(true).open(file).and_then(|mut file| file.write_all(content.as_bytes())))
+}
+
 fn number(file: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(file)?;
     text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{}: not a number", file.display())))
@@ -226,4 +236,31 @@ fn field(file: &Path, key: &str) -> io::Result<u64> {
     let text = fs::read_to_string(file)?;
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok());
     value.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{}: no {key}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_either_version_has_no_swap_and_one_without_its_account_is_made_all_the_same() {
+        let root = std::env::temp_dir().join(format!("pinacle-cgroup-{}", std::process::id()));
+        gone(fs::remove_dir_all(&root)).unwrap();
+        let one = |root: &Path| Trees::One { memory: root.into(), cpu: root.into(), cpuacct: root.into(), pids: root.into() };
+        let two = |root: &Path| Trees::Two { root: root.into() };
+        for (trees, file, limit) in [(one(&root), "memory.memsw.limit_in_bytes", "4096"), (two(&root), "memory.swap.max", "0")] {
+            let group = root.join("pods/pod");
+            for accounted in [true, false] {
+                gone(fs::remove_dir_all(&root)).unwrap();
+                fs::create_dir_all(&group).unwrap();
+                if accounted {
+                    fs::write(group.join(file), "").unwrap();
+                }
+                let cgroups = Cgroups { trees: trees.clone(), roots: Vec::new(), prefix: "pods".into() };
+                cgroups.create("pod", 4096).unwrap();
+                assert_eq!(fs::read_to_string(group.join(file)).ok().as_deref(), accounted.then_some(limit), "{file}");
+            }
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -24,7 +24,7 @@ pub struct Host {
     number: u16,
     /// What `dev/hosts.sh` calls the host's namespaces.
     name: String,
-    prefix: String,
+    pub prefix: String,
     pub state: String,
     pub run: String,
     pub installation: Installation,

@@ -93,6 +93,10 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     assert!((900..=1024).contains(&megabytes), "{megabytes}");
     assert_eq!(run(host, pod, "free -b | awk '/^Mem/ {print $2}'").await.text(), MEMORY.to_string(), "the tier's memory");
 
+    // memory and swap together in version 1, swap alone in version 2; nothing where the kernel keeps no account of it.
+    let swap = host.text("cat $(find /sys/fs/cgroup -path \"*/$1/$2/memory.memsw.limit_in_bytes\" -o -path \"*/$1/$2/memory.swap.max\")", &[&host.prefix, &pod.simple().to_string()]).await;
+    assert!(["0", "", &MEMORY.to_string()].contains(&swap.trim()), "a pod may swap: {swap}");
+
     let running = report(plane, pod).await;
     assert_eq!((running.sandbox, running.generation), (SandboxState::Running, 1));
     assert!(running.usage.memory_bytes > 0 && running.usage.disk_bytes > 0, "{:?}", running.usage);
