@@ -12,6 +12,8 @@ use tokio::{
     time::timeout,
 };
 
+/// How long a connection may be there without having said what it wants; between two requests it may wait.
+const FIRST_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the other end may take to accept a reply.
 const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -22,8 +24,9 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let mut input = FrameReader::new(read);
+    let mut next = first(&mut input).await;
     loop {
-        let frame = match input.next().await {
+        let frame = match next {
             Ok(Some(frame)) => frame,
             Ok(None) => return,
             Err(error) => {
@@ -52,7 +55,13 @@ where
             tracing::info!(%error, "a reply could not be sent");
             return;
         }
+        next = input.next().await;
     }
+}
+
+/// The first frame, within its deadline: who says nothing must not hold one of the door's connections for ever.
+async fn first<R: AsyncRead + Unpin>(input: &mut FrameReader<R>) -> Result<Option<Frame>, FrameError> {
+    timeout(FIRST_DEADLINE, input.next()).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
 async fn send<W: AsyncWrite + Unpin>(write: &mut W, reply: Result<Reply, HostError>) -> Result<(), FrameError> {

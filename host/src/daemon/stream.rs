@@ -4,11 +4,12 @@
 
 use super::{Daemon, Pod, client};
 use crate::{
-    frame::{FrameError, FrameReader, write_frame, write_json},
+    frame::{Frame, FrameError, FrameReader, write_frame},
     inside::What,
     pod::sandbox::Running,
     protocol::{Command, HostError, HostErrorCode, Reply, StreamOutput},
 };
+use serde::Serialize;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -21,7 +22,7 @@ use uuid::Uuid;
 const FIRST_DEADLINE: Duration = Duration::from_secs(20);
 /// For the end of a sandbox to be written down, after its streams have ended.
 const END_DEADLINE: Duration = Duration::from_secs(15);
-/// For one write towards a control plane that takes nothing.
+/// For one frame towards a control plane that takes nothing.
 const WRITE_DEADLINE: Duration = Duration::from_secs(120);
 
 pub async fn serve<R, W>(daemon: &Arc<Daemon>, command: Command, input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
@@ -39,7 +40,7 @@ where
         (Ok(inside), Some(pod)) => (inside, pod),
         (opened, _) => {
             let error = opened.err().unwrap_or_else(|| HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
-            return write_json(&mut output, &Reply::Error(error)).await;
+            return write(&mut output, &Reply::Error(error)).await;
         }
     };
     if watch { watch_pod(daemon, &pod, inside, input, output).await } else { join(&pod, inside, input, output).await }
@@ -69,7 +70,7 @@ where
     let first = timeout(FIRST_DEADLINE, inside.input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let first = first.ok_or(FrameError::Truncated)?;
     let (mut from_pod, mut to_pod) = (inside.input, inside.output);
-    write_frame(&mut output, &first).await?;
+    pass(&mut output, &first).await?;
     if !matches!(first.parse(), Ok(Reply::Streaming)) {
         return Ok(());
     }
@@ -91,7 +92,7 @@ where
                 }
             };
             let Some(frame) = frame else { break };
-            write_frame(&mut output, &frame).await?;
+            pass(&mut output, &frame).await?;
         }
         output.shutdown().await?;
         Ok::<(), FrameError>(())
@@ -117,7 +118,7 @@ where
 {
     let first = timeout(FIRST_DEADLINE, inside.input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let first: Reply = first.ok_or(FrameError::Truncated)?.parse()?;
-    write_json(&mut output, &first).await?;
+    write(&mut output, &first).await?;
     let mut running = pod.running.subscribe();
     loop {
         tokio::select! {
@@ -145,6 +146,11 @@ where
     }
 }
 
-async fn write<W: AsyncWrite + Unpin>(output: &mut W, value: &StreamOutput) -> Result<(), FrameError> {
-    timeout(WRITE_DEADLINE, write_json(output, value)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+async fn write<W: AsyncWrite + Unpin>(output: &mut W, value: &impl Serialize) -> Result<(), FrameError> {
+    pass(output, &Frame::json(value)?).await
+}
+
+/// One frame, within its deadline: a control plane that takes nothing must not hold the stream, and what runs for it, for ever.
+async fn pass<W: AsyncWrite + Unpin>(output: &mut W, frame: &Frame) -> Result<(), FrameError> {
+    timeout(WRITE_DEADLINE, write_frame(output, frame)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

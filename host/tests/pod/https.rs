@@ -4,11 +4,15 @@ use super::{
     host::{API_KEY, Connection, Host},
     whole_life,
 };
-use pinacle_host::frame::FrameReader;
-use std::sync::Arc;
+use pinacle_host::{
+    frame::FrameReader,
+    protocol::{Command, Reply},
+};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
@@ -44,6 +48,24 @@ async fn connect(host: &Host) -> Connection<ReadHalf<Tls>, WriteHalf<Tls>> {
     assert_eq!(status, "HTTP/1.1 101 Switching Protocols");
     let (input, output) = split(tls);
     Connection { input: FrameReader::new(input), output, installation: host.installation, _gate: None }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let Some(host) = Host::start(13).await else { return };
+    let (mut silent, mut over_https, mut waiting) = (host.connect().await, connect(&host).await, connect(&host).await);
+    // Half a frame is none.
+    over_https.output.write_all(&[0, 0]).await.unwrap();
+    over_https.output.flush().await.unwrap();
+    let asked = |plane| matches!(plane, Reply::Inventory(_));
+    assert!(asked(waiting.ask(Command::Inventory).await));
+    assert!(silent.frame().await.is_none());
+    // TLS calls an end without a goodbye an error.
+    let end = timeout(Duration::from_secs(30), over_https.input.next()).await.expect("an end in time");
+    assert!(!matches!(end, Ok(Some(_))), "{end:?}");
+    // One that has asked once may take its time.
+    assert!(asked(waiting.ask(Command::Inventory).await));
+    host.end().await;
 }
 
 #[tokio::test]
