@@ -9,7 +9,9 @@ mod https;
 mod inside;
 
 use host::{Connection, Ended, Host};
-use pinacle_host::protocol::{Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput, StreamOutput};
+use pinacle_host::protocol::{
+    Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput, StreamOutput,
+};
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
@@ -102,7 +104,12 @@ where
     assert_eq!(run("free -b | awk '/^Mem/ {print $2}'").await.text(), MEMORY.to_string(), "the tier's memory");
 
     // memory and swap together in version 1, swap alone in version 2; nothing where the kernel keeps no account of it.
-    let swap = host.text("cat $(find /sys/fs/cgroup -path \"*/$1/$2/memory.memsw.limit_in_bytes\" -o -path \"*/$1/$2/memory.swap.max\")", &[&host.prefix, &pod.simple().to_string()]).await;
+    let swap = host
+        .text(
+            "cat $(find /sys/fs/cgroup -path \"*/$1/$2/memory.memsw.limit_in_bytes\" -o -path \"*/$1/$2/memory.swap.max\")",
+            &[&host.prefix, &pod.simple().to_string()],
+        )
+        .await;
     assert!(["0", "", &MEMORY.to_string()].contains(&swap.trim()), "a pod may swap: {swap}");
 
     let running = report(plane, pod).await;
