@@ -12,7 +12,7 @@ use crate::{
 use serde::Serialize;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink},
     sync::watch,
     time::timeout,
 };
@@ -24,8 +24,21 @@ const FIRST_DEADLINE: Duration = Duration::from_secs(20);
 const END_DEADLINE: Duration = Duration::from_secs(15);
 /// For one frame towards a control plane that takes nothing.
 const WRITE_DEADLINE: Duration = Duration::from_secs(120);
+/// For the control plane to close after the last frame.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Serves the stream to its end, and closes the connection.
 pub async fn serve<R, W>(daemon: &Arc<Daemon>, command: Command, input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let (mut from_plane, ahead) = input.into_parts();
+    talk(daemon, command, &mut from_plane, &ahead, &mut output).await?;
+    close(&mut from_plane, &mut output).await
+}
+
+async fn talk<R, W>(daemon: &Arc<Daemon>, command: Command, from_plane: &mut R, ahead: &[u8], output: &mut W) -> Result<(), FrameError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -40,10 +53,28 @@ where
         (Ok(inside), Some(pod)) => (inside, pod),
         (opened, _) => {
             let error = opened.err().unwrap_or_else(|| HostError::new(HostErrorCode::NoSuchPod, "this host has no such pod"));
-            return write(&mut output, &Reply::Error(error)).await;
+            return write(output, &Reply::Error(error)).await;
         }
     };
-    if watch { watch_pod(daemon, &pod, inside, input, output).await } else { join(&pod, inside, input, output).await }
+    if watch { watch_pod(daemon, &pod, inside, from_plane, output).await } else { join(&pod, inside, from_plane, ahead, output).await }
+}
+
+/// Ends the output, which TLS calls an end only if it is said, and reads what the control plane still says until it has
+/// closed: a socket that is closed with input unread resets its connection, and takes with it what was not delivered yet.
+async fn close<R, W>(from_plane: &mut R, output: &mut W) -> Result<(), FrameError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let closing = async {
+        output.shutdown().await?;
+        copy(from_plane, &mut sink()).await
+    };
+    match timeout(CLOSE_DEADLINE, closing).await {
+        Ok(closed) => Ok(closed.map(drop)?),
+        // Who keeps its end open longer has had the last frame by then.
+        Err(_) => Ok(()),
+    }
 }
 
 fn pod_of(command: &Command) -> Uuid {
@@ -61,7 +92,7 @@ fn pod_of(command: &Command) -> Uuid {
 }
 
 /// Passes frames out and bytes in: both mean the same on both sides.
-async fn join<R, W>(pod: &Pod, mut inside: client::Asked, input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
+async fn join<R, W>(pod: &Pod, mut inside: client::Asked, from_plane: &mut R, ahead: &[u8], output: &mut W) -> Result<(), FrameError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -70,14 +101,13 @@ where
     let first = timeout(FIRST_DEADLINE, inside.input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let first = first.ok_or(FrameError::Truncated)?;
     let (mut from_pod, mut to_pod) = (inside.input, inside.output);
-    pass(&mut output, &first).await?;
+    pass(output, &first).await?;
     if !matches!(first.parse(), Ok(Reply::Streaming)) {
         return Ok(());
     }
-    let (mut from_plane, ahead) = input.into_parts();
     let inward = async {
-        to_pod.write_all(&ahead).await?;
-        tokio::io::copy(&mut from_plane, &mut to_pod).await
+        to_pod.write_all(ahead).await?;
+        copy(from_plane, &mut to_pod).await
     };
     let outward = async {
         loop {
@@ -87,14 +117,13 @@ where
                 // Taken by the one who ends it; gone with the pod.
                 () = sandbox_ended(&mut ended) => {
                     let error = HostError::new(HostErrorCode::NotRunning, "the pod's sandbox has ended");
-                    write(&mut output, &StreamOutput::Error(error)).await?;
+                    write(output, &StreamOutput::Error(error)).await?;
                     break;
                 }
             };
             let Some(frame) = frame else { break };
-            pass(&mut output, &frame).await?;
+            pass(output, &frame).await?;
         }
-        output.shutdown().await?;
         Ok::<(), FrameError>(())
     };
     tokio::pin!(inward, outward);
@@ -111,27 +140,31 @@ async fn sandbox_ended(running: &mut watch::Receiver<Option<Arc<Running>>>) {
     let _gone = running.wait_for(Option::is_none).await.map(drop);
 }
 
-async fn watch_pod<R, W>(daemon: &Daemon, pod: &Pod, mut inside: client::Asked, mut input: FrameReader<R>, mut output: W) -> Result<(), FrameError>
+async fn watch_pod<R, W>(daemon: &Daemon, pod: &Pod, mut inside: client::Asked, from_plane: &mut R, output: &mut W) -> Result<(), FrameError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let first = timeout(FIRST_DEADLINE, inside.input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let first: Reply = first.ok_or(FrameError::Truncated)?.parse()?;
-    write(&mut output, &first).await?;
+    write(output, &first).await?;
     let mut running = pod.running.subscribe();
+    // It has nothing to say within a watch but its end.
+    let mut nothing = sink();
+    let gone = copy(from_plane, &mut nothing);
+    tokio::pin!(gone);
     loop {
         tokio::select! {
             frame = inside.input.next() => match frame {
                 Ok(Some(frame)) => {
                     if let StreamOutput::Report(report) = frame.parse()? {
-                        write(&mut output, &StreamOutput::Report(Box::new(daemon.complete(pod, *report)))).await?;
+                        write(output, &StreamOutput::Report(Box::new(daemon.complete(pod, *report)))).await?;
                     }
                 }
                 // The sandbox has ended, in order or not.
                 Ok(None) | Err(_) => break,
             },
-            frame = input.next() => if frame?.is_none() { return Ok(()) },
+            gone = &mut gone => return Ok(gone.map(drop)?),
             () = sandbox_ended(&mut running) => break,
         }
     }
@@ -139,10 +172,10 @@ where
     let _late = timeout(END_DEADLINE, sandbox_ended(&mut running)).await;
     match daemon.report_of_stopped(pod) {
         Ok(report) => {
-            write(&mut output, &StreamOutput::Report(Box::new(report))).await?;
-            write(&mut output, &StreamOutput::Exit { code: Some(0), signal: None, timed_out: false }).await
+            write(output, &StreamOutput::Report(Box::new(report))).await?;
+            write(output, &StreamOutput::Exit { code: Some(0), signal: None, timed_out: false }).await
         }
-        Err(error) => write(&mut output, &StreamOutput::Error(error)).await,
+        Err(error) => write(output, &StreamOutput::Error(error)).await,
     }
 }
 

@@ -165,14 +165,14 @@ impl Host {
     /// Everything of this daemon's that the kernel or the disk of the host knows.
     pub async fn traces(&self) -> String {
         let script = "ip netns list | grep -- \"$1-\"; find /sys/fs/cgroup -mindepth 3 -type d -path \"*/$1/*\"; \
-            grep -l test-$4 /sys/block/loop*/loop/backing_file; grep -- \"$2/pods\" /proc/self/mounts; \
+            grep -l test-$4/ /sys/block/loop*/loop/backing_file; grep -- \"$2/pods\" /proc/self/mounts; \
             find $2/pods $3/pods -mindepth 1; find $2/runsc -name '*state'; nft list ruleset | grep elements | grep \"$5\"; ps -eo args | grep -- \"--root=\\?.\\?$2/runsc\" | grep -v grep; true";
         self.text(script, &[&self.prefix, &self.run, &self.state, &self.number.to_string(), &format!("10.88.{}.", 200 + self.number)]).await
     }
 
     async fn sweep(&self) {
         let script = "kill -KILL $(cat $1/lock) 2>/dev/null; for f in $(find /sys/fs/cgroup -path \"*/$2/*/cgroup.procs\"); do xargs -r kill -KILL <$f; done; sleep 0.2; \
-            find /sys/fs/cgroup -depth -type d -path \"*/$2*\" -exec rmdir {} +; \
+            find /sys/fs/cgroup -depth -type d \\( -path \"*/$2\" -o -path \"*/$2/*\" \\) -exec rmdir {} +; \
             ip netns list | awk '{print $1}' | grep -- \"^$2-\" | xargs -rn1 ip netns delete; rm -rf $1 $3; true";
         self.shell(script, &[&self.run, &self.prefix, &self.state]).await;
         let _none = std::fs::remove_file(self.log());
@@ -190,7 +190,7 @@ impl Host {
         for table in tag.split_whitespace() {
             self.shell("nft delete table inet $1", &[table]).await;
         }
-        assert!(!self.text("ip netns list", &[]).await.contains(&self.prefix), "{} is left of {}", self.prefix, self.name);
+        assert!(!self.text("ip netns list", &[]).await.contains(&format!("{}-", self.prefix)), "{} is left of {}", self.prefix, self.name);
     }
 }
 

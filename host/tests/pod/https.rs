@@ -75,7 +75,6 @@ async fn the_whole_life_of_a_pod_over_https_with_the_key_and_nothing_without() {
         assert_eq!(knock(&host, header).await.0, "HTTP/1.1 401 Unauthorized", "{header:?}");
     }
     assert_eq!(knock(&host, &format!("x-api-key: {API_KEY}\r\n")).await.0, "HTTP/1.1 101 Switching Protocols");
-    let mut plane = connect(&host).await;
-    whole_life(&host, &mut plane).await;
+    whole_life(&host, || connect(&host)).await;
     host.end().await;
 }

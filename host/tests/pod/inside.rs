@@ -176,7 +176,8 @@ async fn processes_start_once_however_often_they_are_asked_for_and_anew_when_tha
     host.serve().await;
     let mut plane = host.connect().await;
     plane.done(command(false)).await;
-    let script = "for i in $(seq 100); do [ ! -s started ] || break; sleep 0.1; done; wc -l <started; pgrep -fc '^sleep 32[1]'";
+    // Once both have come to their end, and what they start has said so.
+    let script = "for i in $(seq 100); do pgrep -f '[d]eaf' >/dev/null || break; sleep 0.1; done; sleep 1; wc -l <started; pgrep -fc '^sleep 32[1]'";
     assert_eq!(run(&host, pod, script).await.text(), "1\n1");
 
     // Until it would wait for longer than this test does.

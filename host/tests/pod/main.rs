@@ -10,7 +10,7 @@ mod inside;
 
 use host::{Connection, Ended, Host};
 use pinacle_host::protocol::{
-    Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput,
+    Booted, Command, ExecSpec, HostErrorCode, Installation, Inventory, PodConfig, PodReport, Reply, SandboxState, StreamInput, StreamOutput,
 };
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,7 +50,10 @@ async fn boot_sized<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 
 /// Runs a shell script as `dev` over a connection of its own.
 async fn run(host: &Host, pod: Uuid, script: &str) -> Ended {
-    let mut connection = host.connect().await;
+    run_over(host.connect().await, pod, script).await
+}
+
+async fn run_over<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(mut connection: Connection<R, W>, pod: Uuid, script: &str) -> Ended {
     connection.open(Command::Exec { pod, exec: exec_spec(&["bash", "-c", script]) }).await;
     connection.rest().await
 }
@@ -69,9 +72,15 @@ async fn inventory<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(plane: &mut Conn
     }
 }
 
-/// Every step twice, as a job that runs twice would take it.
-async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, plane: &mut Connection<R, W>) {
+/// Every step twice, as a job that runs twice would take it; each connection through the door that `connect` knocks at.
+async fn whole_life<R, W>(host: &Host, connect: impl AsyncFn() -> Connection<R, W>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let plane = &mut connect().await;
     let (pod, address) = (Uuid::from_u128(0x1111_0000_0000_4000_8000_0000_0000_0001), host.pod_address(7));
+    let run = async |script: &str| run_over(connect().await, pod, script).await;
     assert!(boot(plane, pod, address, 1).await.started);
     assert_eq!(boot(plane, pod, address, 1).await, Booted { generation: 1, started: false });
 
@@ -84,16 +93,15 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     plane.done(Command::Configure { pod, fence: 1, config: config.clone() }).await;
     plane.done(Command::Configure { pod, fence: 1, config }).await;
 
-    let seen =
-        run(host, pod, "id -u; hostname; echo $GREETING; pwd; git config user.name; bash -lc 'echo $GREETING'; stat -c %a:%U /run/pinacle/env").await;
+    let seen = run("id -u; hostname; echo $GREETING; pwd; git config user.name; bash -lc 'echo $GREETING'; stat -c %a:%U /run/pinacle/env").await;
     assert_eq!(seen.text(), "1000\nweb\nhello 'you'\n/home/dev\nA \"B\"\nhello 'you'\n400:dev");
     assert_eq!(seen.code(), Some(0));
-    assert_eq!(run(host, pod, "echo kept >file; exit 3").await.code(), Some(3));
-    assert_eq!(run(host, pod, "sudo -n id -u").await.text(), "0");
-    assert_eq!(run(host, pod, "cat /.pinacle/boot/boot.json").await.text(), "", "the token is root's alone");
-    let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
+    assert_eq!(run("echo kept >file; exit 3").await.code(), Some(3));
+    assert_eq!(run("sudo -n id -u").await.text(), "0");
+    assert_eq!(run("cat /.pinacle/boot/boot.json").await.text(), "", "the token is root's alone");
+    let megabytes: u64 = run("df --output=size -m / | tail -1").await.text().parse().unwrap();
     assert!((900..=1024).contains(&megabytes), "{megabytes}");
-    assert_eq!(run(host, pod, "free -b | awk '/^Mem/ {print $2}'").await.text(), MEMORY.to_string(), "the tier's memory");
+    assert_eq!(run("free -b | awk '/^Mem/ {print $2}'").await.text(), MEMORY.to_string(), "the tier's memory");
 
     // memory and swap together in version 1, swap alone in version 2; nothing where the kernel keeps no account of it.
     let swap = host
@@ -108,24 +116,26 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     assert_eq!((running.sandbox, running.generation), (SandboxState::Running, 1));
     assert!(running.usage.memory_bytes > 0 && running.usage.disk_bytes > 0, "{:?}", running.usage);
 
+    let mut watch = streams(pod, &connect).await;
     plane.done(Command::Stop { pod, fence: 2 }).await;
     plane.done(Command::Stop { pod, fence: 2 }).await;
+    assert_eq!(watch.rest().await.code(), Some(0), "a watch is told of the end");
     let stopped = report(plane, pod).await;
     assert_eq!((stopped.sandbox, stopped.ended), (SandboxState::Stopped, None));
-    let mut late = host.connect().await;
+    let mut late = connect().await;
     assert_eq!(late.refused(Command::Exec { pod, exec: exec_spec(&["true"]) }).await, HostErrorCode::NotRunning);
 
     // A larger tier: the layer grows, and keeps what is in it; also when a daemon was killed once the file had its new length.
     host.shell("truncate -s $3 $1/pods/$2/layer.img", &[&host.state, &pod.to_string(), &(2 * DISK).to_string()]).await;
     plane.done(Command::Layer { pod, fence: 3, disk_bytes: 2 * DISK, must_exist: false }).await;
     assert!(boot(plane, pod, address, 3).await.started);
-    assert_eq!(run(host, pod, "cat file").await.text(), "kept");
-    let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
+    assert_eq!(run("cat file").await.text(), "kept");
+    let megabytes: u64 = run("df --output=size -m / | tail -1").await.text().parse().unwrap();
     assert!((1900..=2048).contains(&megabytes), "{megabytes}");
     // A restart: booted again for a later wish, with the disk of a tier that is larger once more.
     assert!(boot_sized(plane, pod, address, 4, 3 * DISK).await.started);
-    assert_eq!(run(host, pod, "cat file").await.text(), "kept");
-    let megabytes: u64 = run(host, pod, "df --output=size -m / | tail -1").await.text().parse().unwrap();
+    assert_eq!(run("cat file").await.text(), "kept");
+    let megabytes: u64 = run("df --output=size -m / | tail -1").await.text().parse().unwrap();
     assert!((2850..=3072).contains(&megabytes), "{megabytes}");
 
     let traces = host.traces().await;
@@ -137,11 +147,44 @@ async fn whole_life<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(host: &Host, pl
     assert_eq!(plane.refused(Command::Layer { pod, fence: 4, disk_bytes: DISK, must_exist: false }).await, HostErrorCode::StaleFence);
 }
 
+/// A terminal with its size, input and output; a file there and back in many pieces; a watch, which goes on.
+async fn streams<R, W>(pod: Uuid, connect: impl AsyncFn() -> Connection<R, W>) -> Connection<R, W>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut terminal = connect().await;
+    terminal.open(Command::Terminal { pod, name: "main".into(), cols: 80, rows: 24 }).await;
+    terminal.send(b"trap 'echo has-$((5*5))-changed' WINCH; stty size\n").await;
+    terminal.until("24 80").await;
+    terminal.say(StreamInput::Resize { cols: 100, rows: 30 }).await;
+    terminal.until("has-25-changed").await;
+    terminal.send(b"stty size; exit\n").await;
+    terminal.until("30 100").await;
+    assert_eq!(terminal.rest().await.code(), Some(0));
+
+    let content: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut write = connect().await;
+    write.open(Command::WriteFile { pod, path: "data.bin".into(), bytes: content.len() as u64 }).await;
+    for piece in content.chunks(32 << 10) {
+        write.send(piece).await;
+    }
+    write.say(StreamInput::Eof).await;
+    assert_eq!(write.rest().await.code(), Some(0));
+    let mut read = connect().await;
+    read.open(Command::ReadFile { pod, path: "data.bin".into() }).await;
+    assert!(read.rest().await.out == content);
+
+    let mut watch = connect().await;
+    watch.open(Command::Watch { pod }).await;
+    assert!(matches!(watch.frame().await.unwrap().parse().unwrap(), StreamOutput::Report(report) if report.sandbox == SandboxState::Running));
+    watch
+}
+
 #[tokio::test]
 async fn a_pod_lives_its_whole_life_and_leaves_nothing() {
     let Some(host) = Host::start(1).await else { return };
-    let mut plane = host.connect().await;
-    whole_life(&host, &mut plane).await;
+    whole_life(&host, || host.connect()).await;
     host.end().await;
 }
 
