@@ -2,6 +2,7 @@
 
 use super::api::SetTheme;
 use super::theme::Theme;
+use crate::ui::refusal::bear;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos::task::spawn_local;
@@ -16,14 +17,17 @@ pub fn ThemeForm(id: &'static str, #[prop(optional)] rows: bool) -> impl IntoVie
     let choose = move |new: Theme| {
         theme.set(new);
         if let Some(root) = document().document_element() {
-            let _ = match new.attribute() {
+            let set = match new.attribute() {
                 Some(value) => root.set_attribute("data-theme", value),
                 None => root.remove_attribute("data-theme"),
             };
+            bear("The theme", set);
         }
         spawn_local(async move {
             // The page has it already: a theme that could not be kept is no reason to bother anybody.
-            let _ = super::api::set_theme(new).await;
+            if let Err(error) = super::api::set_theme(new).await {
+                leptos::logging::warn!("the theme was not kept: {error}");
+            }
         });
     };
     let radios = Theme::ALL

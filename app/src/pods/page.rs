@@ -20,6 +20,7 @@ use crate::ui::clock::Ago;
 use crate::ui::dialog::open;
 use crate::ui::keys::{is_free_letter, on_key};
 use crate::ui::problem::Problem;
+use crate::ui::refusal::bear;
 use crate::ui::status::Status;
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -202,6 +203,6 @@ fn into_terminal() {
     let element = document().query_selector("pinacle-terminal").ok().flatten();
     if let Some(element) = element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
         element.scroll_into_view();
-        let _ = element.focus();
+        bear("The focus", element.focus());
     }
 }

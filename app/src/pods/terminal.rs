@@ -8,6 +8,7 @@ use crate::ui::asking::ask_every;
 use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog, Opens, close};
 use crate::ui::icon::Icon;
+use crate::ui::refusal::bear;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -109,12 +110,10 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
     let link = Signal::derive(move || format!("{}/pods/{id}{}", location().origin().unwrap_or_default(), selected.get().address()));
     let fill = move |_| {
         if let Some(element) = document().get_element_by_id("terminal") {
-            let _ = if document().fullscreen_element().is_some() {
-                document().exit_fullscreen();
-                Ok(())
-            } else {
-                element.request_fullscreen()
-            };
+            match document().fullscreen_element() {
+                Some(_) => document().exit_fullscreen(),
+                None => bear("Full screen", element.request_fullscreen()),
+            }
         }
     };
     view! {

@@ -1,13 +1,14 @@
 //! Native dialogs. Buttons open and close them by invoker commands, with a script as the older browsers' way.
 
 use super::icon::Icon;
+use super::refusal::bear;
 use leptos::html;
 use leptos::prelude::*;
 
 /// Opens the dialog of this id; for older browsers, and for what opens one without a button.
 pub fn open(id: &str) {
     if let Some(dialog) = find(id).filter(|dialog| !dialog.open()) {
-        let _ = dialog.show_modal();
+        bear("The dialog", dialog.show_modal());
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::dialog::{self, Dialog};
 use super::palette::PALETTE;
+use super::refusal::bear;
 use leptos::ev;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
@@ -22,7 +23,7 @@ pub fn letters_act() -> bool {
 /// Switches single letters on or off in this browser.
 pub fn set_letters_act(on: bool) {
     if let Some(kept) = storage() {
-        let _ = if on { kept.remove_item(SWITCH) } else { kept.set_item(SWITCH, "off") };
+        bear("Keeping the setting", if on { kept.remove_item(SWITCH) } else { kept.set_item(SWITCH, "off") });
     }
 }
 
@@ -78,14 +79,14 @@ fn step_rows(by: i32) {
         None => 0,
     };
     if let Some(row) = rows.item(next.unsigned_abs()).and_then(|row| row.dyn_into::<HtmlElement>().ok()) {
-        let _ = row.focus();
+        bear("The focus", row.focus());
     }
 }
 
 fn focus_search() {
     let search = document().query_selector("#q").ok().flatten();
     if let Some(search) = search.and_then(|element| element.dyn_into::<web_sys::HtmlInputElement>().ok()) {
-        let _ = search.focus();
+        bear("The focus", search.focus());
         search.select();
     }
 }

@@ -15,6 +15,7 @@ pub mod not_found;
 pub mod palette;
 mod palette_items;
 pub mod problem;
+pub mod refusal;
 pub mod status;
 pub mod time;
 pub mod toast;

@@ -3,6 +3,7 @@
 use super::dialog;
 use super::icon::Icon;
 use super::palette_items::{Act, Item, items};
+use super::refusal::bear;
 use super::status::PodShape;
 use super::toast::Notice;
 use crate::account::Me;
@@ -48,7 +49,7 @@ pub fn Palette() -> impl IntoView {
         dialog::close(PALETTE);
         match item.act {
             Act::Go(path) if new_tab => {
-                let _ = window().open_with_url_and_target(&path, "_blank");
+                bear("A new tab", window().open_with_url_and_target(&path, "_blank"));
             }
             Act::Go(path) => navigate(&path, NavigateOptions::default()),
             Act::Wish(id, wish) => spawn_local(async move {

@@ -7,10 +7,9 @@ use crate::error::{AppError, ErrorCode};
 use leptos::prelude::*;
 
 /// Sets the answer's status on the server; nothing in the browser.
-pub fn answer_with(code: u16) {
+pub fn answer_with(#[cfg_attr(not(feature = "ssr"), expect(unused_variables, reason = "the status is the server's"))] code: u16) {
     #[cfg(feature = "ssr")]
     crate::server::set_status(code);
-    let _ = code;
 }
 
 /// In place of a page: not found, or what happened and a way to try again. Nothing for somebody who isn't
