@@ -87,10 +87,10 @@ fn Row(session: BrowserSession, end: Callback<SessionId>) -> impl IntoView {
                 {session.current.then(|| view! { " " <span class="dim">"this browser"</span> })}
             </th>
             <td class="c-scope mid">{session.address.clone()}</td>
-            <td class="c-ends mid">
+            <td class="c-ends mid" data-label="Ends">
                 <Until at=session.expires_at />
             </td>
-            <td class="c-used mid">{if session.current { "now".into_any() } else { view! { <Ago at=session.seen_at /> }.into_any() }}</td>
+            <td class="c-used mid" data-label="Last seen">{if session.current { "now".into_any() } else { view! { <Ago at=session.seen_at /> }.into_any() }}</td>
             <td class="c-made dim">
                 <Ago at=session.created_at />
             </td>

@@ -121,12 +121,12 @@ fn Row(token: ApiToken, ask: Callback<TokenId>) -> impl IntoView {
                 {token.name.clone()}
             </th>
             <td class="c-scope">{words(token.scope)}</td>
-            <td class="c-ends mid">
+            <td class="c-ends mid" data-label="Ends">
                 <span class=move || if soon.get() { "status slow" } else { "" }>
                     {move || soon.get().then(|| view! { <Shape name="s-slow" /> })} <Until at=token.expires_at />
                 </span>
             </td>
-            <td class="c-used mid">
+            <td class="c-used mid" data-label="Last used">
                 {match token.last_used_at {
                     Some(at) => view! { <Ago at /> }.into_any(),
                     None => view! { <span class="dim">"never"</span> }.into_any(),

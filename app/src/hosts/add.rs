@@ -68,12 +68,16 @@ fn Ask(action: ServerAction<AddHost>, refused: RwSignal<Option<AppError>>) -> im
                     id=id
                     name=name
                     required=required
+                    autofocus=name == "name"
                     autocomplete="off"
                     spellcheck="false"
                     autocapitalize="none"
                     aria-invalid=move || message.get().map(|_| "true")
+                    aria-describedby=format!("host-{name}-hint {name}")
                 />
-                <p class="hint swap">{hint}</p>
+                <p class="hint swap" id=format!("host-{name}-hint")>
+                    {hint}
+                </p>
                 <FieldError id=name message />
             </div>
         }
@@ -81,12 +85,10 @@ fn Ask(action: ServerAction<AddHost>, refused: RwSignal<Option<AppError>>) -> im
     view! {
         <ActionForm action=action attr:class="body">
             <p>"Any Linux machine with gVisor. It takes pods as soon as it has reported."</p>
+            <input type="hidden" name="transport" value="ssh" />
+            {field("name", "Name", "Lower-case letters, digits and hyphens, such as host-g", true)}
             <div class="pair">
-                {field("name", "Name", "Lower-case letters, digits and hyphens, such as host-g", true)}
                 {field("address", "Address", "Where the control plane reaches it", true)}
-            </div>
-            <div class="pair">
-                <input type="hidden" name="transport" value="ssh" />
                 {field("port", "Port", "Of its sshd; 22 if left empty", false)}
             </div>
             <p class="note bad" role="alert" hidden=move || general().is_none()>

@@ -95,9 +95,10 @@ fn Rows(heading: String, pods: Vec<HostPod>, handle: String) -> impl IntoView {
                         {pod.tier.as_str()}
                     </td>
                     <td data-full="">
-                        <code>{id.clone()}</code>
-                        " "
-                        <Copy text=id name=format!("Copy the id of {}", pod.name) />
+                        <span class="who">
+                            <code>{id.clone()}</code>
+                            <Copy text=id name=format!("Copy the id of {}", pod.name) />
+                        </span>
                     </td>
                 </tr>
             }

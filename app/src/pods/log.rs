@@ -139,6 +139,11 @@ pub fn Log(feed: Feed, jump: RwSignal<Option<&'static str>>) -> impl IntoView {
                 node_ref=view
                 on:scroll=scrolled
             >
+                <Show when=move || shown() == 0>
+                    <p class="nothing">
+                        {move || if found.with(Option::is_some) { "No line holds that." } else { "No lines yet. They come as soon as something is done with the pod." }}
+                    </p>
+                </Show>
                 <div style=move || pad(window.get().0)></div>
                 <ol>{rows}</ol>
                 <div style=move || pad(shown().saturating_sub(window.get().1))></div>

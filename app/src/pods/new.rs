@@ -307,13 +307,18 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
                     </dl>
                     <p class="price">{price} <small>"a month"</small></p>
                     <button type="submit" class="btn primary large" aria-disabled=move || action.pending().get().then_some("true")>
-                        {move || if action.pending().get() { "Creating…".to_owned() } else { format!("Create pod {}", name.get()) }}
+                        {move || if action.pending().get() { "Creating…".to_owned() } else { verb(&name.read()) }}
                     </button>
                     <p class="dim small">"You can stop or delete it at any time, also while it is being made."</p>
                 </div>
             </aside>
         </ActionForm>
     }
+}
+
+/// What the button says: the name is left out where it would say the same twice.
+fn verb(name: &str) -> String {
+    if matches!(name, "" | "pod") { "Create pod".to_owned() } else { format!("Create pod {name}") }
 }
 
 fn teams(teams: Vec<Team>) -> impl IntoView {

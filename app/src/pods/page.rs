@@ -79,7 +79,9 @@ fn ThePod(start: PodStart) -> impl IntoView {
                     <div class:later=move || terminal_first.get() && attention(feed)>
                         <TimelineView feed jump=Callback::new(move |step| jump.set(Some(step))) />
                     </div>
-                    <Terminals feed />
+                    <Show when=move || !matches!(status.get(), PodStatus::Deleting | PodStatus::Deleted)>
+                        <Terminals feed />
+                    </Show>
                     <Processes feed />
                     <Log feed jump />
                 </div>
@@ -139,8 +141,8 @@ fn Standing(feed: Feed) -> impl IntoView {
                 view! {
                     <div class="note">
                         <p>
-                            <Status kind="deleting" shape="s-deleting" word="Deleting" />
-                            " Its disk, terminals and keys are being removed from the host."
+                            <Status kind="deleting" shape="s-deleting" word="Deleting:" />
+                            " its disk, terminals and keys are being removed from the host."
                         </p>
                     </div>
                 }
@@ -150,8 +152,8 @@ fn Standing(feed: Feed) -> impl IntoView {
                 view! {
                     <div class="note">
                         <p>
-                            <Status kind="deleting" shape="s-deleting" word="Deleted" />
-                            " Nothing of it is left on a host; this page stays for the record."
+                            <Status kind="deleting" shape="s-deleting" word="Deleted:" />
+                            " nothing of it is left on a host; this page stays for the record."
                         </p>
                         <div class="acts">
                             <a class="btn" href="/">

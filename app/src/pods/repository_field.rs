@@ -2,11 +2,14 @@
 
 use super::{Repository, RepositoryAddress};
 use crate::account::api::account_repositories;
+use crate::ui::clock::Ago;
 use crate::ui::icon::Icon;
 use crate::ui::time::count;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 const SHOWN: usize = 8;
 /// How long nothing is typed before GitHub is asked.
@@ -146,16 +149,16 @@ pub fn RepositoryField(
                             on:input=move |event| search.set(event_target_value(&event))
                         />
                     </div>
-                    {move || address.get().map(|address| choice(repository, search, address.clone(), "globe", address, "by its address"))}
+                    {move || address.get().map(|address| choice(repository, search, address.clone(), "globe", address, "by its address".into_any()))}
                     {move || {
                         shown()
                             .into_iter()
                             .map(|one| {
                                 let icon = if one.private { "lock" } else { "repo" };
-                                choice(repository, search, one.full_name.clone(), icon, one.full_name, if one.private { "private" } else { "" })
+                                choice(repository, search, one.full_name.clone(), icon, one.full_name.clone(), pushed(&one))
                             })
                             .collect_view()
-                    }} {choice(repository, search, String::new(), "pod", "No repository".to_owned(), "an empty pod")}
+                    }} {choice(repository, search, String::new(), "pod", "No repository".to_owned(), "an empty pod".into_any())}
                 </div>
                 <noscript inner_html=WITHOUT_SCRIPT></noscript>
                 <p class="hint" role="status">
@@ -169,14 +172,17 @@ pub fn RepositoryField(
     }
 }
 
-fn choice(
-    repository: RwSignal<String>,
-    search: RwSignal<String>,
-    value: String,
-    icon: &'static str,
-    words: String,
-    aside: &'static str,
-) -> impl IntoView {
+/// When something was last pushed to it, as far as GitHub says.
+fn pushed(repository: &Repository) -> AnyView {
+    let private = repository.private.then_some("private");
+    let at = repository.pushed_at.as_deref().and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+    match (private, at) {
+        (private, Some(at)) => view! { {private.map(|word| format!("{word}, "))} "pushed " <Ago at /> }.into_any(),
+        (private, None) => private.into_any(),
+    }
+}
+
+fn choice(repository: RwSignal<String>, search: RwSignal<String>, value: String, icon: &'static str, words: String, aside: AnyView) -> impl IntoView {
     let chosen = {
         let value = value.clone();
         move || repository.with(|repository| *repository == value)

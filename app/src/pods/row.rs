@@ -151,9 +151,8 @@ fn source(pod: &Pod) -> AnyView {
     view! {
         <span class="repo" title=repository>
             <Icon name="repo" />
-            {short}
-            " "
-            <span class="dim branch">{pod.branch.clone()}</span>
+            <span>{short}</span>
+            {pod.branch.clone().map(|branch| view! { <span class="dim branch">{branch}</span> })}
         </span>
     }
     .into_any()

@@ -53,6 +53,10 @@ impl Run {
                 step.state = StepState::Wait;
             }
         }
+        // A worker that died in the middle says no end: what is stopped is not under way.
+        if matches!(status, PodStatus::Stopped | PodStatus::Deleted) {
+            steps.iter_mut().filter(|step| step.state == StepState::Now).for_each(|step| step.state = StepState::Later);
+        }
         let going = steps.iter().any(|step| step.state == StepState::Now) && status != PodStatus::Failed;
         let ended = steps.iter().filter_map(|step| Some(step.began? + step.took?)).max().unwrap_or(0);
         let began = steps.iter().filter_map(|step| step.began).max().unwrap_or(0);

@@ -145,10 +145,10 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
                             .collect_view()
                     }}
                 </div>
-                <button type="button" class="btn small icon" aria-label="New terminal" on:click=add>
+                <button type="button" class="btn small icon" aria-label="New terminal" hidden=move || !running.get() on:click=add>
                     <Icon name="plus" />
                 </button>
-                <div class="acts">
+                <div class="acts" hidden=move || !running.get()>
                     <Show when=move || matches!(selected.get(), Tab::Terminal(name) if name != MAIN)>
                         <Opens dialog=END class="btn small icon" label="End this terminal">
                             <Icon name="x" />
@@ -162,10 +162,15 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
             </header>
             {move || {
                 if !running.get() {
+                    let (none, then) = match feed.pod.with(|pod| (pod.status, pod.reachable)) {
+                        (PodStatus::Running, false) => ("No terminal: the host is not heard.", "It comes back as soon as the host does."),
+                        (PodStatus::Stopped | PodStatus::Stopping, _) => ("No terminal: the pod is not running.", "It opens here when the pod is started again."),
+                        _ => ("No terminal: the pod is not running.", "It opens here as soon as the sandbox is up."),
+                    };
                     return view! {
                         <div class="idle">
-                            <strong>"No terminal: the pod is not running."</strong>
-                            <span>"It opens here as soon as the sandbox is up."</span>
+                            <strong>{none}</strong>
+                            <span>{then}</span>
                         </div>
                     }
                         .into_any();

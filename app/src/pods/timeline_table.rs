@@ -127,6 +127,11 @@ fn row(run: &Run, at: usize, step: &StepRun, axis: Axis, due: Option<u32>, jump:
     };
     let (due_line, now_line) = lines(run, axis, due);
     let key = step.step;
+    // Why it is this host stands in the facts and on hover.
+    let what = match step.what.split_once(": ") {
+        Some((host, _)) if key == "reserve" && step.state == StepState::Done => host.to_owned(),
+        _ => step.what.clone(),
+    };
     let label = match step.first_seq.zip(jump) {
         Some((_, jump)) => view! {
             <a href=format!("#l-{key}") rel="external" on:click=move |event| { event.prevent_default(); jump.run(key); }>
@@ -148,7 +153,7 @@ fn row(run: &Run, at: usize, step: &StepRun, axis: Axis, due: Option<u32>, jump:
                     <Shape name=shape />
                     {label}
                     <span class="sr">{spoken}</span>
-                    <span class="what" title=step.what.clone()>{step.what.clone()}</span>
+                    <span class="what" title=step.what.clone()>{what}</span>
                 </div>
             </th>
             <td class="track">
