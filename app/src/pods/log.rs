@@ -16,6 +16,8 @@ const ALL_UP_TO: usize = 600;
 const ROW: f64 = 20.0;
 /// Rows kept around those in sight.
 const AROUND: usize = 60;
+/// Rows by which the window moves.
+const MOVED_BY: usize = 30;
 /// The window that the server renders: the log's end.
 const AT_FIRST: usize = 120;
 /// Pixels from the end that still count as following.
@@ -64,8 +66,26 @@ pub fn Log(feed: Feed, jump: RwSignal<Option<&'static str>>) -> impl IntoView {
             request_animation_frame(to_end);
         }
     });
+    // Draws the rows around those in sight; moved by many at once, so that most scrolling draws nothing anew.
+    let settle = move || {
+        let Some(view) = view.get_untracked() else { return };
+        if many.get_untracked() {
+            let row = (f64::from(view.scroll_top()) / ROW) as usize;
+            top.set(Some(row / MOVED_BY * MOVED_BY));
+        }
+    };
+    // Another search has another height: where it left the reader is found out once it is laid out.
+    Effect::new(move || {
+        if found.with(Option::is_some) || !follow.get_untracked() {
+            request_animation_frame(settle);
+        }
+    });
     let scrolled = move |_| {
         let Some(view) = view.get_untracked() else { return };
+        // Following is a matter of the whole log, not of what was found in it.
+        if found.with_untracked(Option::is_some) {
+            return settle();
+        }
         let left = view.scroll_height() - view.scroll_top() - view.client_height();
         if left <= NEAR_END {
             follow.set(true);
@@ -73,8 +93,8 @@ pub fn Log(feed: Feed, jump: RwSignal<Option<&'static str>>) -> impl IntoView {
             seen.set(lines.with_untracked(Vec::len));
             follow.set(false);
         }
-        if many.get_untracked() && !follow.get_untracked() {
-            top.set(Some((f64::from(view.scroll_top()) / ROW) as usize));
+        if !follow.get_untracked() {
+            settle();
         }
     };
     Effect::new(move || {
