@@ -46,16 +46,18 @@ fn Gate(way_in: Signal<String>) -> impl IntoView {
                     <h2 class="sr">"What Pinacle asks GitHub for"</h2>
                     <dl class="ask">
                         <div>
-                            <dt>"Now"</dt>
+                            <dt>"To sign you in"</dt>
                             <dd>"Your login and your verified e-mail address."</dd>
                         </div>
                         <div>
-                            <dt>"When you pick a private repository"</dt>
-                            <dd>"The right to read it and to add one deploy key for each pod. The key goes when the pod goes."</dd>
+                            <dt>"For your pods"</dt>
+                            <dd>
+                                "Access to your repositories: GitHub has no narrower right that includes private ones. Pinacle lists them, clones those that you pick, and gives each pod one deploy key, which goes when the pod goes."
+                            </dd>
                         </div>
                         <div>
                             <dt>"Never"</dt>
-                            <dd>"Your password, your organisation’s settings, or repositories that you don’t pick."</dd>
+                            <dd>"Your password, or the code of a repository that you don’t pick."</dd>
                         </div>
                     </dl>
                 </div>
@@ -97,7 +99,7 @@ fn reason(code: &str) -> (&'static str, &'static str, &'static [(&'static str, &
     match code {
         "consent_refused" => (
             "GitHub says that you declined",
-            "Pinacle got no right and stored nothing. To sign in it needs your login and your verified e-mail address, and nothing else.",
+            "Pinacle got no right and stored nothing. It needs your login and your verified e-mail address to sign you in, and access to your repositories to clone those that you pick.",
             &[],
             "Continue with GitHub",
             "github",

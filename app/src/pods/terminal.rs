@@ -8,6 +8,7 @@ use crate::ui::asking::ask_every;
 use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog, Opens, close};
 use crate::ui::icon::Icon;
+use crate::ui::keys::step_tabs;
 use crate::ui::refusal::bear;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
@@ -119,7 +120,7 @@ pub fn Terminals(feed: Feed) -> impl IntoView {
     view! {
         <section class="term" id="terminal" aria-label="Terminals">
             <header>
-                <div role="tablist" aria-label="Terminals">
+                <div role="tablist" aria-label="Terminals and logs" on:keydown=move |event| step_tabs(&event)>
                     {move || {
                         tabs.get()
                             .into_iter()

@@ -83,6 +83,27 @@ fn step_rows(by: i32) {
     }
 }
 
+/// Moves the focus among the tabs of a tab list by its arrow keys; Enter opens the one that has it.
+pub fn step_tabs(event: &KeyboardEvent) {
+    let list = event.current_target().and_then(|list| list.dyn_into::<HtmlElement>().ok());
+    let Some(tabs) = list.and_then(|list| list.query_selector_all("[role=tab]").ok()) else { return };
+    let count = tabs.length();
+    let focused = document().active_element();
+    let at = (0..count).find(|&at| focused.as_ref().is_some_and(|focused| tabs.item(at).is_some_and(|tab| tab.is_same_node(Some(focused)))));
+    let Some(at) = at else { return };
+    let next = match event.key().as_str() {
+        "ArrowRight" => (at + 1) % count,
+        "ArrowLeft" => (at + count - 1) % count,
+        "Home" => 0,
+        "End" => count - 1,
+        _ => return,
+    };
+    event.prevent_default();
+    if let Some(tab) = tabs.item(next).and_then(|tab| tab.dyn_into::<HtmlElement>().ok()) {
+        bear("The focus", tab.focus());
+    }
+}
+
 fn focus_search() {
     let search = document().query_selector("#q").ok().flatten();
     if let Some(search) = search.and_then(|element| element.dyn_into::<web_sys::HtmlInputElement>().ok()) {

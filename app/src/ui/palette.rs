@@ -15,6 +15,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
+use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 
 pub const PALETTE: &str = "palette";
 const PODS_ASKED: u32 = 100;
@@ -76,6 +77,15 @@ pub fn Palette() -> impl IntoView {
             event.prevent_default();
         }
     };
+    // What the arrow keys choose is in sight.
+    Effect::new(move || {
+        let option = document().get_element_by_id(&format!("o{}", chosen.get()));
+        if let Some(option) = option {
+            let nearest = ScrollIntoViewOptions::new();
+            nearest.set_block(ScrollLogicalPosition::Nearest);
+            option.scroll_into_view_with_scroll_into_view_options(&nearest);
+        }
+    });
     let groups = move || {
         let mut groups: Vec<(String, Vec<(usize, Item)>)> = Vec::new();
         for (at, item) in found.get().into_iter().enumerate() {
