@@ -1,7 +1,7 @@
 //! Facts about a pod, beside its page.
 
 use super::feed::Feed;
-use super::{Pod, PodLive, Tier};
+use super::{Pod, PodLive, PodStatus, Tier};
 use crate::ui::clock::Ago;
 use crate::ui::copy::Copy;
 use crate::ui::status::Status;
@@ -17,7 +17,11 @@ pub fn Facts(feed: Feed) -> impl IntoView {
             </header>
             <dl class="facts">
                 {move || feed.pod.with(identity)}
-                {move || feed.live.with(|live| live.as_ref().map(|live| meters(live, feed.pod.with_untracked(|pod| pod.tier))))}
+                {move || {
+                    // What was measured last is nothing that a stopped pod takes.
+                    let (running, tier) = feed.pod.with(|pod| (pod.status == PodStatus::Running, pod.tier));
+                    feed.live.with(|live| live.as_ref().filter(|_| running).map(|live| meters(live, tier)))
+                }}
                 {move || feed.pod.with(place)} <div>
                     <dt>"This month"</dt>
                     <dd>

@@ -3,7 +3,7 @@
 use super::api::{get_pod, pod_events, pod_month_use, pod_usual_times};
 use super::lines::{Line, Lines};
 use super::timeline::{Timeline, UsualTime};
-use super::{EventKind, MonthUse, Pod, PodEvent, PodLive, PodNews};
+use super::{EventKind, MonthUse, Pod, PodEvent, PodLive, PodNews, PodStatus};
 use crate::error::AppResult;
 use crate::ids::PodId;
 use crate::ui::live::listen;
@@ -85,9 +85,9 @@ impl Feed {
     /// Hours and price are counted anew with every change of status.
     fn follow_month(self) {
         let status = Memo::new(move |_| self.pod.with(|pod| pod.status));
-        Effect::new(move |before: Option<()>| {
-            status.track();
-            if before.is_some() {
+        Effect::new(move |before: Option<PodStatus>| {
+            let now = status.get();
+            if before.is_some_and(|before| before != now) {
                 spawn_local(async move {
                     // Without an answer what stands there is still the last that is known.
                     if let Ok(month) = pod_month_use(self.id).await {
@@ -95,6 +95,7 @@ impl Feed {
                     }
                 });
             }
+            now
         });
     }
 

@@ -316,9 +316,9 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
     }
 }
 
-/// What the button says: the name is left out where it would say the same twice.
+/// What the button says: the name is left out where it is none yet, or would say the same twice.
 fn verb(name: &str) -> String {
-    if matches!(name, "" | "pod") { "Create pod".to_owned() } else { format!("Create pod {name}") }
+    if name == "pod" || PodName::parse(name).is_err() { "Create pod".to_owned() } else { format!("Create pod {name}") }
 }
 
 fn teams(teams: Vec<Team>) -> impl IntoView {

@@ -66,6 +66,11 @@ pub fn Processes(feed: Feed) -> impl IntoView {
                     columns=&COLUMNS
                     foot=move || {
                         view! {
+                            <Show when=move || processes.with(Vec::is_empty)>
+                                <div class="nothing">
+                                    <p>"None runs yet. They start when the install is done."</p>
+                                </div>
+                            </Show>
                             <div class="more">
                                 <span>
                                     {move || match ports.get() {

@@ -177,7 +177,11 @@ fn pushed(repository: &Repository) -> AnyView {
     let private = repository.private.then_some("private");
     let at = repository.pushed_at.as_deref().and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
     match (private, at) {
-        (private, Some(at)) => view! { {private.map(|word| format!("{word}, "))} "pushed " <Ago at /> }.into_any(),
+        (private, Some(at)) => view! {
+            {private}
+            <span class="pushed">{private.map(|_| ", ")} "pushed " <Ago at /></span>
+        }
+        .into_any(),
         (private, None) => private.into_any(),
     }
 }
