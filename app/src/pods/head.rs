@@ -31,7 +31,13 @@ pub fn PodHead(feed: Feed) -> impl IntoView {
             </div>
             <div class="acts">
                 {move || buttons(pod, status.get())}
-                <button type="button" class="btn icon" popovertarget="more" aria-label="More actions">
+                <button
+                    type="button"
+                    class="btn icon"
+                    popovertarget="more"
+                    aria-label="More actions"
+                    hidden=move || status.get() == PodStatus::Deleted
+                >
                     <Icon name="more" />
                 </button>
             </div>

@@ -153,7 +153,7 @@ fn Standing(feed: Feed) -> impl IntoView {
                     <div class="note">
                         <p>
                             <Status kind="deleting" shape="s-deleting" word="Deleted:" />
-                            " nothing of it is left on a host; this page stays for the record."
+                            " nothing of it is left on a host. This page goes when you leave it."
                         </p>
                         <div class="acts">
                             <a class="btn" href="/">

@@ -149,7 +149,10 @@ pub fn RepositoryField(
                             on:input=move |event| search.set(event_target_value(&event))
                         />
                     </div>
-                    {move || address.get().map(|address| choice(repository, search, address.clone(), "globe", address, "by its address".into_any()))}
+                    {move || address.get().map(|address| {
+                            let aside = if address.starts_with("https:") { "by its address" } else { "not among yours" };
+                            choice(repository, search, address.clone(), "globe", address, aside.into_any())
+                        })}
                     {move || {
                         shown()
                             .into_iter()
