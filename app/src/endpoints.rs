@@ -4,7 +4,9 @@ use crate::account::api::{
     Account, AccountBranches, AccountQuota, AccountRepositories, CreateToken, EndAllSessions, EndSession, ListSessions, ListTokens, RevokeToken,
     SetTheme,
 };
-use crate::hosts::api::{AddHost, AdoptOrphan, ChangeHost, GetHost, ListHostPods, ListHosts, ListOrphans, RejoinHost, RetireHostKey, TrustHostKey};
+use crate::hosts::api::{
+    AddHost, AdoptOrphan, ChangeHost, GetHost, ListHostPods, ListHosts, ListOrphans, RejoinHost, RemoveOrphan, RetireHostKey, TrustHostKey,
+};
 use crate::pods::api::{
     ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
     RestartProcess, RetrySetup, SuggestPodName, UpdatePod, WishPod,
@@ -50,6 +52,7 @@ pub fn endpoints() -> Vec<&'static str> {
         ChangeHost::PATH,
         ListOrphans::PATH,
         AdoptOrphan::PATH,
+        RemoveOrphan::PATH,
         RejoinHost::PATH,
         RetireHostKey::PATH,
         TrustHostKey::PATH,

@@ -12,8 +12,10 @@ pub trait Hosts: Send + Sync {
     async fn host(&self, caller: &Caller, id: HostId) -> AppResult<Host>;
     /// The pods that have their place on it, by owner and name.
     async fn host_pods(&self, caller: &Caller, id: HostId) -> AppResult<Vec<HostPod>>;
-    /// Disks that were set aside there, the oldest first.
-    async fn orphans(&self, caller: &Caller, id: HostId) -> AppResult<Vec<Orphan>>;
+    /// Disks that were set aside, on one host or on all, the oldest first.
+    async fn orphans(&self, caller: &Caller, host: Option<HostId>) -> AppResult<Vec<Orphan>>;
+    /// Has a set-aside disk removed before its time.
+    async fn remove_orphan(&self, caller: &Caller, id: HostId, pod: PodId) -> AppResult<()>;
     /// Makes a set-aside disk somebody's stopped pod, under the id that it had.
     async fn adopt_orphan(&self, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod>;
     /// Adds a host that is to join, or makes a new token for one of that name that has not joined yet.

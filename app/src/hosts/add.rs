@@ -14,9 +14,13 @@ use leptos::prelude::*;
 pub const ADD: &str = "add-host";
 
 #[component]
-pub fn AddHostDialog(hosts: RwSignal<Vec<Host>>) -> impl IntoView {
+pub fn AddHostDialog(hosts: RwSignal<Vec<Host>>, invitation: RwSignal<Option<JoinInvitation>>) -> impl IntoView {
     let action = ServerAction::<AddHost>::new();
-    let invitation = RwSignal::new(None::<JoinInvitation>);
+    // A host that has joined before joins again under its own name.
+    let title = Signal::derive(move || {
+        let again = invitation.with(|new| new.as_ref().filter(|new| new.host.state != HostState::Joining).map(|new| new.host.name.clone()));
+        again.map_or_else(|| "Add a host".to_owned(), |name| format!("Join {name} again"))
+    });
     let refused = RwSignal::new(None::<AppError>);
     Effect::new(move || match action.value().get() {
         Some(Ok(new)) => {
@@ -31,7 +35,7 @@ pub fn AddHostDialog(hosts: RwSignal<Vec<Host>>) -> impl IntoView {
         None => {}
     });
     view! {
-        <Dialog id=ADD title="Add a host">
+        <Dialog id=ADD title>
             <Show
                 when=move || invitation.with(Option::is_some)
                 fallback=move || view! { <Ask action refused /> }
@@ -110,6 +114,8 @@ fn Ask(action: ServerAction<AddHost>, refused: RwSignal<Option<AppError>>) -> im
 fn Join(invitation: JoinInvitation, hosts: RwSignal<Vec<Host>>) -> impl IntoView {
     let id = invitation.host.id;
     let name = invitation.host.name.clone();
+    // Of one that joins again nothing here tells its old from its new report.
+    let is_new = invitation.host.state == HostState::Joining;
     let now = Memo::new(move |_| hosts.with(|all| all.iter().find(|host| host.id == id).cloned()));
     let joined = Memo::new(move |_| now.with(|host| host.as_ref().is_some_and(|host| host.state != HostState::Joining)));
     view! {
@@ -130,40 +136,45 @@ fn Join(invitation: JoinInvitation, hosts: RwSignal<Vec<Host>>) -> impl IntoView
                     <code>{invitation.join_token.clone()}</code>
                     <Copy text=invitation.join_token.clone() name="Copy the token" label="Copy" />
                 </div>
-                <p class="dim small">"Works once, for an hour."</p>
+                <p class="dim small">"Works for one machine, for an hour."</p>
             </div>
-            <section class="joining" aria-labelledby="h-join">
-                <h3 id="h-join">"Joining " <span class="dim">{invitation.host.address.clone()}</span></h3>
-                <div role="log" aria-live="polite" aria-labelledby="h-join">
-                    <ol>
-                        <li>
-                            <Shape name="g-done" />
-                            <span>"Added"</span>
-                            <span class="what">{format!("as {name}")}</span>
-                        </li>
-                        <li class=move || if joined.get() { "" } else { "now" }>
-                            {move || {
-                                if joined.get() {
-                                    view! { <Shape name="g-done" /> }.into_any()
-                                } else {
-                                    view! { <Status kind="provisioning" shape="s-provisioning" word="" /> }.into_any()
-                                }
-                            }} <span>{move || if joined.get() { "Reported" } else { "Waiting for the machine to report" }}</span>
-                            <span class="what">{move || now.with(|host| host.as_ref().map(|host| host.software.clone()))}</span>
-                        </li>
-                        <li class=move || if joined.get() { "" } else { "next" }>
-                            {move || view! { <Shape name=if joined.get() { "g-done" } else { "g-next" } /> }} <span>"Active as " <b>{name.clone()}</b></span>
-                            <span class="what">
-                                {move || {
-                                    now.with(|host| {
-                                        host.as_ref().filter(|_| joined.get()).map(|host| format!("pods get addresses of {}", host.pod_cidr))
-                                    })
-                                }}
-                            </span>
-                        </li>
-                    </ol>
-                </div>
-            </section>
+            {is_new
+                .then(|| {
+                    view! {
+                    <section class="joining" aria-labelledby="h-join">
+                        <h3 id="h-join">"Joining " <span class="dim">{invitation.host.address.clone()}</span></h3>
+                        <div role="log" aria-live="polite" aria-labelledby="h-join">
+                            <ol>
+                                <li>
+                                    <Shape name="g-done" />
+                                    <span>"Added"</span>
+                                    <span class="what">{format!("as {name}")}</span>
+                                </li>
+                                <li class=move || if joined.get() { "" } else { "now" }>
+                                    {move || {
+                                        if joined.get() {
+                                            view! { <Shape name="g-done" /> }.into_any()
+                                        } else {
+                                            view! { <Status kind="provisioning" shape="s-provisioning" word="" /> }.into_any()
+                                        }
+                                    }} <span>{move || if joined.get() { "Reported" } else { "Waiting for the machine to report" }}</span>
+                                    <span class="what">{move || now.with(|host| host.as_ref().map(|host| host.software.clone()))}</span>
+                                </li>
+                                <li class=move || if joined.get() { "" } else { "next" }>
+                                    {move || view! { <Shape name=if joined.get() { "g-done" } else { "g-next" } /> }} <span>"Active as " <b>{name.clone()}</b></span>
+                                    <span class="what">
+                                        {move || {
+                                            now.with(|host| {
+                                                host.as_ref().filter(|_| joined.get()).map(|host| format!("pods get addresses of {}", host.pod_cidr))
+                                            })
+                                        }}
+                                    </span>
+                                </li>
+                            </ol>
+                        </div>
+                    </section>
+                    }
+                })}
         </div>
     }
 }

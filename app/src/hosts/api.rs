@@ -1,6 +1,6 @@
 //! What an operator's browser may ask of hosts.
 
-use super::{Adoption, Host, HostPod, HostVerb, JoinInvitation, Orphan, Transport};
+use super::{Host, HostPod, HostVerb, JoinInvitation, Orphan, Transport};
 use crate::error::AppError;
 use crate::ids::{HostId, PodId};
 use leptos::prelude::*;
@@ -24,15 +24,21 @@ pub async fn list_host_pods(id: HostId) -> Result<Vec<HostPod>, AppError> {
 }
 
 #[server(prefix = "/fn", endpoint = "hosts/orphans")]
-pub async fn list_orphans(id: HostId) -> Result<Vec<Orphan>, AppError> {
+pub async fn list_orphans() -> Result<Vec<Orphan>, AppError> {
     let (backend, caller) = crate::server::door()?;
-    backend.orphans(&caller, id).await
+    backend.orphans(&caller, None).await
+}
+
+#[server(prefix = "/fn", endpoint = "hosts/remove-orphan")]
+pub async fn remove_orphan(id: HostId, pod: PodId) -> Result<(), AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.remove_orphan(&caller, id, pod).await
 }
 
 #[server(prefix = "/fn", endpoint = "hosts/adopt")]
 pub async fn adopt_orphan(id: HostId, pod: PodId, owner: String, name: String, tier: String) -> Result<HostPod, AppError> {
     let (backend, caller) = crate::server::door()?;
-    backend.adopt_orphan(&caller, id, pod, Adoption { owner, name, tier }).await
+    backend.adopt_orphan(&caller, id, pod, super::Adoption { owner, name, tier }).await
 }
 
 #[server(prefix = "/fn", endpoint = "hosts/add")]

@@ -3,6 +3,8 @@
 mod add;
 pub mod api;
 mod capacity;
+mod keys;
+mod orphans;
 mod page;
 mod pods;
 mod row;
@@ -96,6 +98,9 @@ pub struct HostPod {
 pub struct Orphan {
     /// Id that the pod had; it gets it again when it is adopted.
     pub pod: PodId,
+    pub host_id: HostId,
+    /// Name of the host.
+    pub host: String,
     #[serde(with = "time::serde::rfc3339")]
     pub set_aside_at: OffsetDateTime,
     /// Bytes that it takes.

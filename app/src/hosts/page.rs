@@ -2,9 +2,11 @@
 
 use super::add::{ADD, AddHostDialog};
 use super::api::list_hosts;
+use super::keys::HostKeys;
+use super::orphans::Orphans;
 use super::pods::HostPods;
 use super::row::{HostRow, LOSE, OfferedKeys, change};
-use super::{Host, HostState, HostVerb};
+use super::{Host, HostState, HostVerb, JoinInvitation};
 use crate::ui::asking::ask_every;
 use crate::ui::clock::Ago;
 use crate::ui::dialog::{Closes, Dialog, Opens, close, open};
@@ -22,6 +24,9 @@ use std::time::Duration;
 
 /// Hosts have no stream: the list is asked for again.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
+
+/// As many unknown pods on one host are set aside within a minute; more are left alone.
+const FEW_UNKNOWN: u32 = 3;
 
 const COLUMNS: [Column; 8] = [
     Column::Text("Host"),
@@ -53,6 +58,7 @@ pub fn HostsPage() -> impl IntoView {
 fn TheHosts(hosts: Vec<Host>) -> impl IntoView {
     let hosts = RwSignal::new(hosts);
     let losing = RwSignal::new(None::<Host>);
+    let invitation = RwSignal::new(None::<JoinInvitation>);
     // Whose pods are listed is in the address, by the host's name.
     let query = use_query_map();
     let opened = Memo::new(move |_| {
@@ -116,13 +122,15 @@ fn TheHosts(hosts: Vec<Host>) -> impl IntoView {
                 }
             >
                 <For each=move || hosts.with(|all| all.iter().map(|host| host.id).collect::<Vec<_>>()) key=|id| *id let:id>
-                    <HostRow id hosts losing opened />
+                    <HostRow id hosts losing opened invitation />
                 </For>
             </List>
             <Legend />
             <HostPods hosts opened />
+            <HostKeys hosts opened />
+            <Orphans hosts />
         </main>
-        <AddHostDialog hosts />
+        <AddHostDialog hosts invitation />
         <LoseDialog hosts losing />
     }
 }
@@ -162,9 +170,22 @@ fn Warnings(hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<Host>>) -> impl 
                         </div>
                     }
                 });
+                // A few are set aside before anybody reads this.
+                let unknown = (host.unknown > FEW_UNKNOWN).then(|| {
+                    let words = format!("{} has {} that nobody knows.", host.name, count(u64::from(host.unknown), "pod", "pods"));
+                    view! {
+                        <div class="note bad" role="alert">
+                            <p>
+                                <Status kind="failed" shape="s-failed" word=words />
+                                " With so many, the database is more likely wrong than the host: nothing there is touched. Was an older copy restored?"
+                            </p>
+                        </div>
+                    }
+                });
                 view! {
                     {keys}
                     {note}
+                    {unknown}
                 }
             })
             .collect_view()

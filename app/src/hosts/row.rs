@@ -1,8 +1,9 @@
 //! One host in the list, and what may be asked of it.
 
-use super::api::{TrustHostKey, change_host, trust_host_key};
+use super::add::ADD;
+use super::api::{TrustHostKey, change_host, rejoin_host, trust_host_key};
 use super::capacity::CapacityBar;
-use super::{Capacity, Host, HostState, HostVerb};
+use super::{Capacity, Host, HostState, HostVerb, JoinInvitation};
 use crate::ids::HostId;
 use crate::ui::clock::Ago;
 use crate::ui::dialog::open;
@@ -48,7 +49,7 @@ pub fn change(hosts: RwSignal<Vec<Host>>, host: &Host, verb: HostVerb, notice: N
     });
 }
 
-fn put(hosts: RwSignal<Vec<Host>>, new: Host) {
+pub fn put(hosts: RwSignal<Vec<Host>>, new: Host) {
     hosts.try_update(|all| {
         if let Some(one) = all.iter_mut().find(|one| one.id == new.id) {
             *one = new;
@@ -83,7 +84,13 @@ pub fn HostMark(state: HostState, reachable: bool) -> impl IntoView {
 /// `losing` is the host that the dialog asks about, `opened` the one whose pods are listed. Only what has changed of a row
 /// is drawn again, so that an open menu and the focus stay where they are.
 #[component]
-pub fn HostRow(id: HostId, hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<Host>>, opened: Memo<Option<HostId>>) -> impl IntoView {
+pub fn HostRow(
+    id: HostId,
+    hosts: RwSignal<Vec<Host>>,
+    losing: RwSignal<Option<Host>>,
+    opened: Memo<Option<HostId>>,
+    invitation: RwSignal<Option<JoinInvitation>>,
+) -> impl IntoView {
     let host = Memo::new(move |_| hosts.with(|all| all.iter().find(|host| host.id == id).cloned()));
     let menu = format!("host-{id}");
     let name = Memo::new(move |_| host.with(|host| host.as_ref().map(|host| host.name.clone()).unwrap_or_default()));
@@ -101,7 +108,9 @@ pub fn HostRow(id: HostId, hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<H
     view! {
         <tr>
             <th scope="row" class="name" title=about>
-                {name}
+                <a class="rowlink" href=move || opened_at(&name.get()) data-noscroll="true">
+                    {name}
+                </a>
             </th>
             <td class="c-state">{move || state.get().map(|(state, reachable)| view! { <HostMark state reachable /> })}</td>
             <td class="c-cpu" data-label="CPU">
@@ -135,6 +144,7 @@ pub fn HostRow(id: HostId, hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<H
                     </button>
                 </div>
                 <div class="menu" id=menu popover="auto">
+                    <Rejoin host invitation />
                     <ActButton verb=HostVerb::Activate class="" host hosts losing />
                     <ActButton verb=HostVerb::Cordon class="" host hosts losing />
                     <ActButton verb=HostVerb::Drain class="" host hosts losing />
@@ -146,12 +156,41 @@ pub fn HostRow(id: HostId, hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<H
     }
 }
 
+/// The page with this host's pods and keys.
+fn opened_at(name: &str) -> String {
+    format!("/hosts?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("host", name).finish())
+}
+
+/// A new token for a host that was installed anew.
+#[component]
+fn Rejoin(host: Memo<Option<Host>>, invitation: RwSignal<Option<JoinInvitation>>) -> impl IntoView {
+    let notice = Notice::here();
+    let run = move |_| {
+        let Some(host) = host.get_untracked() else { return };
+        spawn_local(async move {
+            match rejoin_host(host.id).await {
+                Ok(new) => {
+                    invitation.try_set(Some(new));
+                    open(ADD);
+                }
+                Err(error) => notice.say(error.message),
+            }
+        });
+    };
+    let gone = move || host.with(|host| host.as_ref().is_none_or(|host| host.state == HostState::Lost));
+    view! {
+        <button type="button" hidden=gone aria-label=move || host.with(|host| host.as_ref().map(|host| format!("Join again: {}", host.name))) on:click=run>
+            "Join again…"
+        </button>
+    }
+}
+
 /// How many pods it has, as the way to their list and back.
 #[component]
 fn PodsLink(name: Memo<String>, pods: Memo<u32>, opened: Signal<bool>) -> impl IntoView {
     let href = move || match opened.get() {
         true => "/hosts".to_owned(),
-        false => format!("/hosts?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("host", &name.get()).finish()),
+        false => opened_at(&name.get()),
     };
     move || {
         let number = pods.get();
@@ -199,7 +238,7 @@ fn ActButton(
     let words = match verb {
         HostVerb::Activate => "Activate",
         HostVerb::Cordon => "Cordon",
-        HostVerb::Drain => "Drain",
+        HostVerb::Drain => "Drain: stop its pods too",
         HostVerb::Lost => "Mark lost",
     };
     let name = move || host.with(|host| host.as_ref().map(|host| format!("{words}: {}", host.name)));

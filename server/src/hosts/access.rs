@@ -68,9 +68,17 @@ impl Hosts for ControlPlane {
         store::pods_on(&self.db, id).await.map_err(fault)
     }
 
-    async fn orphans(&self, caller: &Caller, id: HostId) -> AppResult<Vec<Orphan>> {
+    async fn orphans(&self, caller: &Caller, host: Option<HostId>) -> AppResult<Vec<Orphan>> {
         operator(caller)?;
-        store::orphans(&self.db, id).await.map_err(fault)?.ok_or_else(AppError::not_found)
+        if let Some(id) = host {
+            self.host(caller, id).await?;
+        }
+        store::orphans(&self.db, host).await.map_err(fault)
+    }
+
+    async fn remove_orphan(&self, caller: &Caller, id: HostId, pod: PodId) -> AppResult<()> {
+        operator_writes(caller)?;
+        adopt::remove(self, id, pod).await
     }
 
     async fn adopt_orphan(&self, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
@@ -118,8 +126,12 @@ impl Hosts for ControlPlane {
         if !store::set_state(&mut tx, id, to, from).await.map_err(fault)? {
             return Err(AppError::new(ErrorCode::WrongState, format!("{} can't do that as it is now.", before.name)));
         }
-        // Its pods read differently now: those of a lost host say so, or are gone where that was wished.
+        // Its pods read differently now: those of a draining host are stopped, for their disks can't be moved; those of a lost one
+        // say so, or are gone where that was wished.
         for pod in pods::store::ids_on_host(&mut tx, id).await.map_err(fault)? {
+            if to == HostState::Draining {
+                pods::wishes::write(&mut tx, pod, pods::wishes::stop(), "stop-pod").await.map_err(fault)?;
+            }
             if to == HostState::Lost {
                 pods::store::look_again(&mut tx, pod).await.map_err(fault)?;
                 pods::wishes::enqueue(&mut tx, pod, "host-lost", pods::wishes::SWEPT).await.map_err(fault)?;

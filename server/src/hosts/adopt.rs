@@ -1,4 +1,5 @@
-//! A disk that was set aside becomes somebody's pod again: stopped, under the id that it had. Its first start takes the disk back.
+//! A disk that was set aside becomes somebody's pod again (stopped, under the id that it had; its first start takes the disk
+//! back), or is removed before its time.
 
 use super::store;
 use crate::{
@@ -7,17 +8,41 @@ use crate::{
     db::{broken_constraint, fault},
     news,
     pods::{self, placement},
+    queue,
 };
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
-    hosts::{Adoption, HostPod},
+    hosts::{Adoption, HostPod, Orphan},
     ids::{HostId, PodId},
     pods::{PodName, PodStatus, Tier},
 };
+use serde_json::json;
+use std::time::Duration;
+
+async fn find(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<Orphan> {
+    let orphans = store::orphans(&control.db, Some(host)).await.map_err(fault)?;
+    orphans.into_iter().find(|orphan| orphan.pod == pod).ok_or_else(AppError::not_found)
+}
+
+/// Sends the job that removes it.
+pub async fn remove(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<()> {
+    find(control, host, pod).await?;
+    let mut tx = control.db.begin().await.map_err(fault)?;
+    let message = queue::NewMessage {
+        queue: super::FLEET_QUEUE,
+        key: Some(&format!("orphan:{pod}")),
+        priority: 0,
+        delay: Duration::ZERO,
+        anew: true,
+        message: json!({ "host_id": host, "pod_id": pod }),
+        headers: json!({ "job": super::REMOVE_ORPHAN_JOB }),
+    };
+    queue::send(&mut tx, message).await.map_err(fault)?;
+    tx.commit().await.map_err(fault)
+}
 
 pub async fn adopt(control: &ControlPlane, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
-    let orphans = store::orphans(&control.db, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
-    let orphan = orphans.into_iter().find(|orphan| orphan.pod == pod).ok_or_else(AppError::not_found)?;
+    let orphan = find(control, id, pod).await?;
     let mut errors = FieldErrors::default();
     let name = errors.take("name", PodName::parse(&adoption.name));
     let tier = errors.take("tier", Tier::parse(&adoption.tier).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge."));

@@ -16,5 +16,8 @@ pub const FLEET_QUEUE: &str = "fleet";
 /// Key and name of the job that asks every host how it is.
 pub const CHECK_JOB: &str = "check-hosts";
 
+/// Name of the job that removes a set-aside disk.
+pub const REMOVE_ORPHAN_JOB: &str = "remove-orphan";
+
 /// A host that has not been heard for this long is not reachable and gets no new pods.
 pub const SILENT_AFTER: Duration = Duration::from_secs(30);

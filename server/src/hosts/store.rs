@@ -7,7 +7,7 @@ use pinacle_app::{
     ids::{HostId, PodId, UserId},
     pods::{PodStatus, Tier},
 };
-use pinacle_host::protocol::{Installation, Inventory, OrphanSeen};
+use pinacle_host::protocol::{Installation, Inventory};
 use sqlx::{PgConnection, types::Json};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -224,16 +224,26 @@ pub async fn pods_on(db: &Db, id: HostId) -> Result<Vec<HostPod>, sqlx::Error> {
     Ok(rows.into_iter().map(pod).collect())
 }
 
-/// What the host said last that it has set aside, the oldest first. None: there is no such host.
-pub async fn orphans(db: &Db, id: HostId) -> Result<Option<Vec<Orphan>>, sqlx::Error> {
-    let row: Option<(Json<serde_json::Value>,)> = sqlx::query_as("SELECT inventory FROM hosts WHERE id = $1").bind(id.0).fetch_optional(db).await?;
-    let seen = row.map(|(inventory,)| serde_json::from_value::<Inventory>(inventory.0).map(|i| i.orphans).unwrap_or_default());
-    let orphan = |seen: OrphanSeen| Orphan {
-        pod: PodId(seen.pod),
-        set_aside_at: OffsetDateTime::from_unix_timestamp(seen.set_aside).unwrap_or(OffsetDateTime::UNIX_EPOCH),
-        disk_bytes: seen.disk_bytes,
-    };
-    Ok(seen.map(|all| all.into_iter().map(orphan).collect()))
+/// What the hosts (or one of them) said last that they have set aside, the oldest first.
+pub async fn orphans(db: &Db, host: Option<HostId>) -> Result<Vec<Orphan>, sqlx::Error> {
+    let rows: Vec<(Uuid, String, Json<serde_json::Value>)> =
+        sqlx::query_as("SELECT id, name, inventory FROM hosts WHERE state NOT IN ('joining', 'lost') AND ($1::uuid IS NULL OR id = $1)")
+            .bind(host.map(|id| id.0))
+            .fetch_all(db)
+            .await?;
+    let mut all = Vec::new();
+    for (id, name, inventory) in rows {
+        let seen = serde_json::from_value::<Inventory>(inventory.0).map(|i| i.orphans).unwrap_or_default();
+        all.extend(seen.into_iter().map(|seen| Orphan {
+            pod: PodId(seen.pod),
+            host_id: HostId(id),
+            host: name.clone(),
+            set_aside_at: OffsetDateTime::from_unix_timestamp(seen.set_aside).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            disk_bytes: seen.disk_bytes,
+        }));
+    }
+    all.sort_by_key(|orphan| orphan.set_aside_at);
+    Ok(all)
 }
 
 /// Adds a host that is to join, with the first /24 of 10.88.0.0/16 that is free; one of that name that has not joined gets the new token.

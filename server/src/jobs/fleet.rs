@@ -4,14 +4,18 @@ use super::{check_hosts, reconcile, sweep};
 use crate::{
     control::ControlPlane,
     db::Db,
-    hosts,
+    hosts::{self, link},
     queue::{self, Job, JobContext, Message, Outcome},
 };
 use async_trait::async_trait;
+use pinacle_app::ids::HostId;
+use pinacle_host::protocol::Command;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+const REMOVE_DEADLINE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(1);
 /// The log of a deleted pod is kept this long.
 const KEEP_LOG_DAYS: i32 = 30;
@@ -33,9 +37,36 @@ impl FleetJob {
     }
 }
 
+fn job_of(message: &Message) -> Option<&str> {
+    message.headers.as_ref()?.get("job")?.as_str()
+}
+
+/// Removes a disk that was set aside, unless somebody has adopted it since.
+async fn remove_orphan(control: &ControlPlane, lease: i64, message: &Message) -> Outcome {
+    let id = |name: &str| message.message.get(name).and_then(|id| id.as_str()).and_then(|id| id.parse::<Uuid>().ok());
+    let (Some(host), Some(pod)) = (id("host_id"), id("pod_id")) else { return Outcome::Failed("the message names no disk".to_owned()) };
+    let asked = async {
+        if !crate::pods::store::known(&control.db, &[pod]).await?.is_empty() {
+            return Ok(None);
+        }
+        hosts::store::target(&control.db, HostId(host)).await
+    };
+    match asked.await {
+        Ok(None) => Outcome::Done,
+        Ok(Some(target)) => match link::call(control, &target, Command::Delete { pod, fence: lease }, REMOVE_DEADLINE).await {
+            Ok(_) => Outcome::Done,
+            Err(error) => Outcome::Failed(error.to_string()),
+        },
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
 #[async_trait]
 impl Job for FleetJob {
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
+        if job_of(message) == Some(hosts::REMOVE_ORPHAN_JOB) {
+            return remove_orphan(&self.control, context.lease, message).await;
+        }
         let done = match message.key.as_deref() {
             Some(hosts::CHECK_JOB) => check_hosts::run(&self.control).await,
             Some("sweep") => sweep::run(&self.control).await,

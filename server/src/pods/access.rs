@@ -307,12 +307,17 @@ impl Pods for ControlPlane {
         }
         let row = self.changeable(caller, id).await?;
         if wish == Wish::Stop {
-            return self.write_wish(caller, id, WishRow { desired: Some(Desired::Stopped), ..WishRow::default() }, "stop-pod").await;
+            return self.write_wish(caller, id, wishes::stop(), "stop-pod").await;
         }
         let owner = pinacle_app::ids::UserId(row.owner_id);
         let mut tx = self.db.begin().await.map_err(fault)?;
         store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+        if row.host_state.as_deref() == Some("draining") {
+            let message =
+                format!("{}'s host is being emptied by an operator, and its disk is there. Try again when the host takes pods again.", row.name);
+            return Err(AppError::new(ErrorCode::WrongState, message));
+        }
         if row.desired() != Desired::Running {
             let used = quota::of(&mut tx, &self.config.quota, owner).await.map_err(fault)?;
             quota::check(&used, quota::Addition::start(row.tier()))?;

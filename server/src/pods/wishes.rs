@@ -44,6 +44,10 @@ pub fn job_name(desired: Desired, booted: bool) -> &'static str {
     }
 }
 
+pub fn stop() -> WishRow<'static> {
+    WishRow { desired: Some(Desired::Stopped), ..WishRow::default() }
+}
+
 /// False, and nothing was changed: the pod is deleted, or on its way out and another thing was wished.
 pub async fn write(connection: &mut PgConnection, pod: PodId, wish: WishRow<'_>, job: &'static str) -> Result<bool, sqlx::Error> {
     if !store::wish(connection, pod, wish).await? {

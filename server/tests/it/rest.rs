@@ -320,7 +320,9 @@ async fn every_operation_of_the_document_does_what_it_says() {
     api.ask("GET", "/hosts/{id}", &format!("/hosts/{host}"), Value::Null).await;
     api.ask("GET", "/hosts/{id}/pods", &format!("/hosts/{host}/pods"), Value::Null).await;
     let orphans = api.ask("GET", "/hosts/{id}/orphans", &format!("/hosts/{host}/orphans"), Value::Null).await;
-    let adopt = format!("/hosts/{host}/orphans/{}/adopt", text(&orphans["items"][0]["pod"]));
+    let orphan = text(&orphans["items"][0]["pod"]).to_owned();
+    api.ask("DELETE", "/hosts/{id}/orphans/{pod}", &format!("/hosts/{host}/orphans/{orphan}"), Value::Null).await;
+    let adopt = format!("/hosts/{host}/orphans/{orphan}/adopt");
     let adoption = json!({ "owner": "operator", "name": format!("a{:08x}", rand::random::<u32>()), "tier": "dev.small" });
     api.ask("POST", "/hosts/{id}/orphans/{pod}/adopt", &adopt, adoption).await;
     let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");

@@ -27,6 +27,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(host))
         .routes(routes!(host_pods))
         .routes(routes!(orphans))
+        .routes(routes!(remove_orphan))
         .routes(routes!(adopt))
         .routes(routes!(cordon))
         .routes(routes!(drain))
@@ -83,8 +84,17 @@ async fn orphans(
     PathId(id): PathId<HostId>,
     Params(query): Params<ListQuery>,
 ) -> Answer<Json<Page<Orphan>>> {
-    let orphans = state.backend.orphans(&caller, id).await?;
+    let orphans = state.backend.orphans(&caller, Some(id)).await?;
     Ok(Json(page_of(orphans, &query, |orphan| orphan.pod.to_string())?))
+}
+
+/// Remove a set-aside disk before its time
+#[utoipa::path(delete, path = "/hosts/{id}/orphans/{pod}", tag = "hosts", params(("id" = HostId, Path), ("pod" = PodId, Path)),
+    responses((status = 202)))]
+async fn remove_orphan(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, pod): PathPair) -> Answer<StatusCode> {
+    let (id, pod) = (id.parse().map_err(|_| AppError::not_found())?, pod.parse().map_err(|_| AppError::not_found())?);
+    state.backend.remove_orphan(&caller, id, pod).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// Make a set-aside disk somebody's stopped pod
@@ -106,7 +116,7 @@ async fn cordon(State(state): State<AppState>, Asker(caller): Asker, PathId(id):
     change(&state, &caller, id, HostVerb::Cordon).await
 }
 
-/// Move a host's pods away
+/// Stop a host's pods and give it no new ones
 #[utoipa::path(post, path = "/hosts/{id}/drain", tag = "hosts", params(("id" = HostId, Path)), responses((status = 200, body = Host)))]
 async fn drain(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<Json<Host>> {
     change(&state, &caller, id, HostVerb::Drain).await
