@@ -2,7 +2,7 @@
 
 use crate::account::api::{
     Account, AccountBranches, AccountQuota, AccountRepositories, CreateToken, EndAllSessions, EndSession, ListSessions, ListTokens, RevokeToken,
-    SetTheme,
+    SetHandle, SetTheme,
 };
 use crate::hosts::api::{
     AddHost, AdoptOrphan, ChangeHost, GetHost, ListHostPods, ListHosts, ListOrphans, RejoinHost, RemoveOrphan, RetireHostKey, TrustHostKey,
@@ -27,6 +27,7 @@ pub fn endpoints() -> Vec<&'static str> {
         EndAllSessions::PATH,
         AccountRepositories::PATH,
         AccountBranches::PATH,
+        SetHandle::PATH,
         SetTheme::PATH,
         ListTeams::PATH,
         ListPods::PATH,

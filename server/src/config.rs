@@ -38,6 +38,13 @@ pub enum Command {
         #[command(subcommand)]
         command: OperatorCommand,
     },
+    /// After a restore of the database from a backup, before anything is started: begin a new epoch
+    ///
+    /// No host takes a command from here before it has joined again, and every fence is above those that hosts have seen.
+    Restored {
+        #[command(flatten)]
+        config: Box<Config>,
+    },
 }
 
 #[derive(Subcommand)]

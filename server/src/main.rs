@@ -4,7 +4,7 @@ use clap::Parser;
 use pinacle_server::{
     account::cli,
     config::{Cli, Command, OperatorCommand, TokenCommand},
-    start, telemetry,
+    hosts, start, telemetry,
 };
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
@@ -26,6 +26,10 @@ async fn main() -> ExitCode {
         Command::Operator { command: OperatorCommand::Revoke { config, login } } => {
             cli::set_operator(&config, &login, false).await.map_err(Into::into)
         }
+        Command::Restored { config } => hosts::cli::begin_epoch(&config)
+            .await
+            .map(|epoch| println!("epoch {epoch} has begun: let each host join again (Hosts, Join again…)"))
+            .map_err(Into::into),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,12 @@ pub async fn account() -> Result<Me, AppError> {
     backend.me(&caller).await
 }
 
+#[server(prefix = "/fn", endpoint = "account/handle")]
+pub async fn set_handle(handle: String) -> Result<Me, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.change_me(&caller, super::MePatch { handle }).await
+}
+
 #[server(prefix = "/fn", endpoint = "account/quota")]
 pub async fn account_quota() -> Result<Quota, AppError> {
     let (backend, caller) = crate::server::door()?;

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod browsers;
+mod handle_form;
 mod page;
 mod quota;
 mod sign_in;
@@ -29,6 +30,14 @@ pub struct Me {
     pub name: String,
     pub operator: bool,
     pub personal_team: TeamId,
+}
+
+/// Body of PATCH /me.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MePatch {
+    /// `[a-z0-9]([a-z0-9-]{0,37}[a-z0-9])?`; one that nobody else has or ever had. Previews move to it at once.
+    pub handle: String,
 }
 
 /// What pods of one owner may take together, and what they take.

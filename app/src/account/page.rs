@@ -1,6 +1,7 @@
 //! The caller's account: tokens, signed-in browsers, appearance, quota.
 
 use super::browsers::Browsers;
+use super::handle_form::HandleForm;
 use super::quota::QuotaSection;
 use super::theme_form::ThemeForm;
 use super::tokens::Tokens;
@@ -50,6 +51,7 @@ pub fn AccountPage() -> impl IntoView {
 #[component]
 fn TheAccount(all: Everything) -> impl IntoView {
     let Everything { me, tokens, sessions, quota } = all;
+    let shown = RwSignal::new(me.clone());
     view! {
         <div class="head">
             <div>
@@ -59,7 +61,7 @@ fn TheAccount(all: Everything) -> impl IntoView {
                         <Icon name="github" />
                         {format!("{} on GitHub", me.login)}
                     </span>
-                    <span>"handle " <code>{me.handle.clone()}</code></span>
+                    <span>"handle " <code>{move || shown.with(|me| me.handle.clone())}</code></span>
                     {me.operator.then_some(view! { <span class="dim">"operator"</span> })}
                 </p>
             </div>
@@ -71,6 +73,9 @@ fn TheAccount(all: Everything) -> impl IntoView {
             <a href="#browsers" rel="external">
                 "Browsers"
             </a>
+            <a href="#handle" rel="external">
+                "Handle"
+            </a>
             <a href="#appearance" rel="external">
                 "Appearance"
             </a>
@@ -81,6 +86,7 @@ fn TheAccount(all: Everything) -> impl IntoView {
         <Tokens tokens />
         <Browsers sessions />
         <div class="pair gap rooms">
+            <HandleForm me=shown />
             <Appearance />
             <QuotaSection quota />
         </div>

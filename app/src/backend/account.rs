@@ -1,7 +1,7 @@
 //! The caller's own account: who it is, its tokens, its signed-in browsers, what GitHub offers it.
 
 use super::Caller;
-use crate::account::{ApiToken, BrowserSession, Me, NewToken, NewTokenMade, Quota};
+use crate::account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota};
 use crate::error::AppResult;
 use crate::ids::{SessionId, TokenId};
 use crate::pods::{Branch, Page, Repository};
@@ -10,6 +10,8 @@ use async_trait::async_trait;
 #[async_trait]
 pub trait Account: Send + Sync {
     async fn me(&self, caller: &Caller) -> AppResult<Me>;
+    /// Takes another handle. The former one stays the caller's: nobody else ever gets it.
+    async fn change_me(&self, caller: &Caller, patch: MePatch) -> AppResult<Me>;
     async fn quota(&self, caller: &Caller) -> AppResult<Quota>;
     async fn tokens(&self, caller: &Caller, cursor: Option<String>, limit: Option<u32>) -> AppResult<Page<ApiToken>>;
     /// The token itself is in the answer, this once.

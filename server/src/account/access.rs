@@ -9,7 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult,
-    account::{ApiToken, BrowserSession, Me, NewToken, NewTokenMade, Quota},
+    account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota},
     backend::{Account, Caller, Door, Scope},
     ids::{SessionId, TokenId},
     pods::{Branch, Page, Repository, RepositoryAddress},
@@ -19,6 +19,9 @@ use secrecy::SecretString;
 const DEFAULT_LIMIT: u32 = 50;
 const MOST_LIMIT: u32 = 100;
 /// Signed-in browsers that are listed.
+const MOST_HANDLE: usize = 39;
+/// Handles that one user has taken, since none of them is ever free again.
+const MOST_HANDLES: i64 = 10;
 const MOST_SESSIONS: i64 = 200;
 const MOST_SEARCH: usize = 100;
 
@@ -26,6 +29,24 @@ const MOST_SEARCH: usize = 100;
 impl Account for ControlPlane {
     async fn me(&self, caller: &Caller) -> AppResult<Me> {
         store::me(&self.db, caller.user).await.map_err(db::fault)?.ok_or_else(AppError::unauthenticated)
+    }
+
+    async fn change_me(&self, caller: &Caller, patch: MePatch) -> AppResult<Me> {
+        may_change(caller)?;
+        if !is_handle(&patch.handle) {
+            return Err(AppError::field("handle", "1–39 lower-case letters, digits and hyphens; neither begins nor ends with a hyphen."));
+        }
+        let mut transaction = self.db.begin().await.map_err(db::fault)?;
+        store::lock_user(&mut transaction, caller.user).await.map_err(db::fault)?;
+        if store::count_other_handles(&mut transaction, caller.user, &patch.handle).await.map_err(db::fault)? >= MOST_HANDLES {
+            return Err(AppError::field("handle", format!("You have had {MOST_HANDLES} handles. Take one of them again.")));
+        }
+        if !store::change_handle(&mut transaction, caller.user, &patch.handle).await.map_err(db::fault)? {
+            let taken = AppError::field("handle", "Somebody has this handle, or had it.");
+            return Err(AppError { code: ErrorCode::Taken, ..taken });
+        }
+        transaction.commit().await.map_err(db::fault)?;
+        self.me(caller).await
     }
 
     async fn quota(&self, caller: &Caller) -> AppResult<Quota> {
@@ -114,6 +135,11 @@ impl ControlPlane {
 }
 
 /// Refuses a read-only token.
+fn is_handle(text: &str) -> bool {
+    let fits = (1..=MOST_HANDLE).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    fits && !text.starts_with('-') && !text.ends_with('-')
+}
+
 pub fn may_change(caller: &Caller) -> AppResult<()> {
     match caller.scope {
         Scope::Write => Ok(()),

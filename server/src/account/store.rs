@@ -26,6 +26,22 @@ pub async fn user_of_github(db: &mut PgConnection, github_id: i64) -> Result<Opt
     sqlx::query_scalar("SELECT id FROM users WHERE github_id = $1").bind(github_id).fetch_optional(db).await.map(|id| id.map(UserId))
 }
 
+/// Handles that the user has or had, others than this one.
+pub async fn count_other_handles(db: &mut PgConnection, user: UserId, handle: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM handles WHERE user_id = $1 AND handle <> $2").bind(user.0).bind(handle).fetch_one(db).await
+}
+
+/// False when the handle is somebody else's, or was; one's own former handle may be taken again.
+pub async fn change_handle(db: &mut PgConnection, user: UserId, handle: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query("INSERT INTO handles (handle, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING").bind(handle).bind(user.0).execute(&mut *db).await?;
+    let changed = sqlx::query("UPDATE users SET handle = $1 WHERE id = $2 AND EXISTS (SELECT FROM handles WHERE handle = $1 AND user_id = $2)")
+        .bind(handle)
+        .bind(user.0)
+        .execute(db)
+        .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
 /// False when the handle is somebody's, or was.
 pub async fn insert_user(db: &mut PgConnection, id: UserId, profile: &Profile<'_>, handle: &str) -> Result<bool, sqlx::Error> {
     let made = sqlx::query(

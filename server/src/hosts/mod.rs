@@ -2,6 +2,7 @@
 
 mod access;
 mod adopt;
+pub mod cli;
 mod join;
 pub mod link;
 pub mod store;

@@ -466,6 +466,19 @@ pub async fn lock_for_placement(connection: &mut PgConnection, only: Option<Host
         .collect())
 }
 
+/// A restored database does not know how far epoch and fences went after its backup. Both go on from the clock (seconds since 2025,
+/// milliseconds since 1970), which is beyond whatever they were: they rise by less than one in each.
+pub async fn begin_epoch(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query("SELECT setval('queue.fence', greatest(nextval('queue.fence'), (extract(epoch FROM clock_timestamp()) * 1000)::bigint))")
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query_scalar(
+        "UPDATE installation SET epoch = greatest(epoch + 1, (extract(epoch FROM clock_timestamp() - timestamptz '2025-01-01'))::int) RETURNING epoch",
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// How many hosts take pods, and how many of those were heard lately.
 pub async fn heard(db: &Db) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as(

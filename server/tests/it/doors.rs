@@ -379,3 +379,26 @@ async fn what_github_offers_is_listed_and_its_failure_is_told() {
         assert_eq!(problem(answer).await.0, status, "{mode}");
     }
 }
+
+#[tokio::test]
+async fn a_handle_is_changed_by_its_user_and_never_given_to_somebody_else() {
+    let stand = Stand::open().await;
+    stand.sign_in("owner").await;
+    stand.sign_in("member").await;
+    let (owner, member) = (stand.token("owner", "write"), stand.token("member", "write"));
+    let change = async |token: &str, handle: &str| {
+        let answer = stand.api(token, Method::PATCH, "/me").json(&json!({ "handle": handle })).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+    };
+    for bad in ["", "-a", "a-", "A", "a.b", "a b", &"a".repeat(40)] {
+        let (status, problem) = change(&owner, bad).await;
+        assert!(status == 422 && problem["errors"]["handle"].is_array(), "{bad}: {problem}");
+    }
+    let (status, me) = change(&owner, "olive-2").await;
+    assert_eq!((status, &me["handle"], &me["login"]), (200, &json!("olive-2"), &json!("owner")));
+    for taken in ["olive-2", "owner"] {
+        assert_eq!(change(&member, taken).await.0, 409, "{taken} is hers, or was");
+    }
+    assert_eq!(change(&owner, "owner").await.0, 200, "what was one's own may be taken again");
+    assert_eq!(change(&member, "olive-2").await.0, 409);
+}

@@ -135,6 +135,23 @@ async fn what_a_lost_host_had_says_so_and_can_be_deleted() {
     }
 }
 
+#[tokio::test]
+async fn after_a_restore_epoch_and_fences_are_beyond_whatever_hosts_have_seen() {
+    let stand = Stand::open().await;
+    let db = sqlx::PgPool::connect(&stand.database_url).await.expect("the database");
+    let now = "SELECT epoch, nextval('queue.fence') FROM installation";
+    let (epoch, fence): (i32, i64) = sqlx::query_as(now).fetch_one(&db).await.expect("both");
+    assert!(stand.run(&["restored"]).status.success());
+    let first: (i32, i64) = sqlx::query_as(now).fetch_one(&db).await.expect("both");
+    assert!(first.0 > epoch && first.1 > fence + 1_000_000_000, "{first:?} after {epoch}, {fence}");
+    // Restored once more, from the same backup.
+    sqlx::query("UPDATE installation SET epoch = $1").bind(epoch).execute(&db).await.expect("written");
+    sqlx::query("SELECT setval('queue.fence', $1)").bind(fence).execute(&db).await.expect("written");
+    assert!(stand.run(&["restored"]).status.success());
+    let second: (i32, i64) = sqlx::query_as(now).fetch_one(&db).await.expect("both");
+    assert!(second.0 >= first.0 && second.1 > first.1, "{second:?} after {first:?}");
+}
+
 /// As after a restore of Postgres from before the pod was made.
 async fn forget(db: &sqlx::PgPool, pod: &str) {
     for table in ["reservations", "idempotency_keys"] {

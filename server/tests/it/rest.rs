@@ -49,6 +49,7 @@ fn filled(path: &str, id: &str) -> String {
 /// A body that the operation takes.
 fn body(method: &Method, path: &str) -> Value {
     match (method.as_str(), path) {
+        ("PATCH", "/me") => json!({ "handle": format!("h{:08x}", rand::random::<u32>()) }),
         ("POST", "/tokens") => json!({ "name": "x", "scope": "read", "expires_days": 1 }),
         ("POST", "/pods") => json!({ "name": format!("p{:08x}", rand::random::<u32>()), "tier": "dev.small" }),
         ("PATCH", "/pods/{id}") => json!({ "name": format!("p{:08x}", rand::random::<u32>()) }),
@@ -274,6 +275,7 @@ async fn every_operation_of_the_document_does_what_it_says() {
     for path in ["/me", "/quota", "/teams", "/repositories", "/pods", "/tokens", "/sessions", "/hosts"] {
         api.ask("GET", path, path, Value::Null).await;
     }
+    api.ask("PATCH", "/me", "/me", json!({ "handle": format!("h{:08x}", rand::random::<u32>()) })).await;
     let path = "/repositories/{owner}/{name}/branches";
     api.ask("GET", path, "/repositories/owner/full/branches", Value::Null).await;
     let token = api.ask("POST", "/tokens", "/tokens", json!({ "name": "x", "scope": "read", "expires_days": 1 })).await;

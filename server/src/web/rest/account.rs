@@ -8,7 +8,7 @@ use crate::web::{AppState, problem::Answer, session::Asker};
 use axum::{Json, extract::State};
 use http::StatusCode;
 use pinacle_app::{
-    account::{ApiToken, BrowserSession, Me, NewToken, NewTokenMade, Quota},
+    account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota},
     ids::{SessionId, TokenId},
     pods::Page,
 };
@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(me))
+        .routes(routes!(me, change_me))
         .routes(routes!(quota))
         .routes(routes!(tokens, create_token))
         .routes(routes!(revoke_token))
@@ -28,6 +28,12 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/me", tag = "account", responses((status = 200, body = Me)))]
 async fn me(State(state): State<AppState>, Asker(caller): Asker) -> Answer<Json<Me>> {
     Ok(Json(state.backend.me(&caller).await?))
+}
+
+/// Take another handle
+#[utoipa::path(patch, path = "/me", tag = "account", request_body = MePatch, responses((status = 200, body = Me)))]
+async fn change_me(State(state): State<AppState>, Asker(caller): Asker, JsonBody(patch): JsonBody<MePatch>) -> Answer<Json<Me>> {
+    Ok(Json(state.backend.change_me(&caller, patch).await?))
 }
 
 /// What the user's pods may take together, and what they take
