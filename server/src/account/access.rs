@@ -8,7 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use pinacle_app::{
-    AppError, AppResult,
+    AppError, AppResult, ErrorCode,
     account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota},
     backend::{Account, Caller, Door, Scope},
     ids::{SessionId, TokenId},
@@ -18,10 +18,10 @@ use secrecy::SecretString;
 
 const DEFAULT_LIMIT: u32 = 50;
 const MOST_LIMIT: u32 = 100;
-/// Signed-in browsers that are listed.
 const MOST_HANDLE: usize = 39;
 /// Handles that one user has taken, since none of them is ever free again.
 const MOST_HANDLES: i64 = 10;
+/// Signed-in browsers that are listed.
 const MOST_SESSIONS: i64 = 200;
 const MOST_SEARCH: usize = 100;
 
