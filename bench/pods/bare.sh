@@ -4,9 +4,8 @@
 set -euo pipefail
 runsc=/usr/local/bin/runsc id="bench-bare-$1" bundle="/run/bench-bare"
 mkdir -p "$bundle"
-rootfs="$(dirname "$(find -L /var/lib/pinacle-image -maxdepth 3 -type d -name bin | head -n 1)")"
 [ -f "$bundle/config.json" ] || cat >"$bundle/config.json" <<JSON
-{"ociVersion":"1.0.2","hostname":"bare","root":{"path":"$rootfs","readonly":true},
+{"ociVersion":"1.0.2","hostname":"bare","root":{"path":"/var/lib/pinacle-image","readonly":true},
  "process":{"user":{"uid":0,"gid":0},"args":["/bin/sleep","infinity"],"env":["PATH=/usr/bin:/bin"],"cwd":"/"},
  "mounts":[{"destination":"/proc","type":"proc"},{"destination":"/tmp","type":"tmpfs"}],
  "linux":{"namespaces":[{"type":"pid"},{"type":"mount"},{"type":"ipc"},{"type":"uts"}]}}

@@ -6,7 +6,8 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK=bench STACK_NUMBER="${STACK_NUMBER:-90}"
 . "$here/../../dev/lib.sh"
 "$ROOT/dev/build.sh"
-"$ROOT/dev/stack.sh" up 1
+"$ROOT/dev/stack.sh" up 1 off
+"$ROOT/dev/stack.sh" serve
 trap '"$ROOT/dev/stack.sh" wipe' EXIT
 "$ROOT/dev/join.sh" 1
 token="$(mktemp)"

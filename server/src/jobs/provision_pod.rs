@@ -151,12 +151,17 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
         link::call(run.control, host, command, deadline).await.map_err(|error| halt(step, error))
     };
     let IpAddr::V4(address) = address else { return Err(Halt::Final(failure("address", "refused", "Pods have IPv4 addresses.", ""))) };
-    let network = call("address", Command::Network { pod, fence, address }, SHORT);
-    run.step("address", &address.to_string(), async { network.await.map(|_| ((), address.to_string())) }).await?;
     let gb = format!("{} GB", tier.disk_gb());
+    let network = call("address", Command::Network { pod, fence, address }, SHORT);
     // A layer that was started once is never made anew: an empty disk would stand in its place.
     let layer = call("layer", Command::Layer { pod, fence, disk_bytes: tier.disk_bytes(), must_exist: row.booted }, SHORT);
-    run.step("layer", &gb, async { layer.await.map(|_| ((), gb.clone())) }).await?;
+    // Neither needs the other: while the host does the one, the other is on its way.
+    let words = address.to_string();
+    let (networked, layered) = tokio::join!(
+        run.step("address", &words, async { network.await.map(|_| ((), words.clone())) }),
+        run.step("layer", &gb, async { layer.await.map(|_| ((), gb.clone())) }),
+    );
+    networked.and(layered)?;
     run.still_wished().await?;
     // Written before the boot: from here on the layer may hold somebody's work.
     run.observe(Seen { booted: true, ..Seen::default() }).await?;
