@@ -130,10 +130,10 @@ pub struct Config {
     /// What `cargo leptos build` has made
     #[arg(long, env = "PINACLE_SITE_ROOT", default_value = "site")]
     pub site_root: PathBuf,
-    /// Jobs at work at the same time, in all
+    /// Jobs at work at the same time, in this process
     #[arg(long, env = "PINACLE_JOBS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=512))]
     pub jobs: u32,
-    /// Jobs at work at the same time on one host
+    /// Jobs at work at the same time on one host, of this process
     #[arg(long, env = "PINACLE_JOBS_PER_HOST", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub jobs_per_host: u32,
     /// Seconds that a job has before another worker may take it up; extended while it works
