@@ -271,18 +271,19 @@ impl Daemon {
         self.orphans.set_aside(&pod.place).map_err(failed("the layer of a pod that nobody knows"))?;
         // What is known of the pod goes last: killed before, the daemon lists the pod and is told again.
         rootfs::remove(&pod.place).await?;
-        self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
+        self.store.keep_fence(id).map_err(failed("the pod's fence"))?;
         self.forget_empty(turn);
         Ok(Reply::Done)
     }
 
     async fn delete(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
-        let turn = self.turn(id, fence).await?;
+        let turn = self.wait(id).await?;
+        self.store.raise_fence_to_make_room(id, fence)?;
         let pod = &turn.pod;
         self.end_sandbox(pod).await?;
         rootfs::remove(&pod.place).await?;
         self.orphans.remove(id).map_err(failed("the pod's layer, which was set aside"))?;
-        self.store.touch_fence(id).map_err(failed("the pod's fence"))?;
+        self.store.keep_fence(id).map_err(failed("the pod's fence"))?;
         self.forget_empty(turn);
         Ok(Reply::Done)
     }

@@ -131,10 +131,21 @@ impl Store {
         Ok(())
     }
 
-    /// Begins the 30 days after which a deleted pod's fence may be forgotten.
-    pub fn touch_fence(&self, pod: Uuid) -> io::Result<()> {
-        let file = fs::File::options().write(true).open(self.folder.join("fences").join(pod.to_string()))?;
-        file.set_modified(SystemTime::now())
+    /// As `raise_fence`, for what makes room: on a full disk the fence is held in memory until `keep_fence`.
+    pub fn raise_fence_to_make_room(&self, pod: Uuid, fence: i64) -> Result<(), HostError> {
+        match self.raise_fence(pod, fence) {
+            Err(error) if error.code == HostErrorCode::NoSpace => {
+                tracing::warn!(%pod, fence, "the disk is full: a fence is written after what it admits was removed");
+                self.fences.lock().unwrap_or_else(PoisonError::into_inner).insert(pod, fence);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Writes a deleted pod's fence down; begins the 30 days after which it may be forgotten.
+    pub fn keep_fence(&self, pod: Uuid) -> io::Result<()> {
+        write_durably(&self.folder.join("fences").join(pod.to_string()), self.fence(pod).to_string().as_bytes())
     }
 
     pub fn pod_folder(&self, pod: Uuid) -> PathBuf {

@@ -18,10 +18,12 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::unix::pipe::{Receiver, Sender},
+    time::timeout,
 };
 
 pub const READ: &str = "read-file";
@@ -80,6 +82,8 @@ impl Drop for KillOnDrop {
     }
 }
 
+/// What a helper whose sender has gone gets to clean up.
+const CUT_OFF_GRACE: Duration = Duration::from_secs(5);
 const DONE: StreamOutput = StreamOutput::Exit { code: Some(0), signal: None, timed_out: false };
 
 pub async fn read(pod: &Pod, connection: Connection, path: &str) -> Result<(), Gone> {
@@ -141,8 +145,11 @@ pub async fn write(pod: &Pod, connection: Connection, path: &str, bytes: u64) ->
             }
             Ok(Some(frame)) if matches!(frame.parse(), Ok(StreamInput::Eof)) => break,
             Ok(Some(_)) => {}
-            // Cut off: the guard ends the helper, and the old file stays.
-            Ok(None) | Err(_) => return Err(Gone),
+            // Cut off: the helper meets an end that comes too soon, and removes what it has begun; the guard ends one that hangs.
+            Ok(None) | Err(_) => {
+                drop(timeout(CUT_OFF_GRACE, helper.end()).await);
+                return Err(Gone);
+            }
         }
     }
     let end = helper.end().await.map(|()| DONE);

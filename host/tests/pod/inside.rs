@@ -61,6 +61,12 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     }
     write.say(StreamInput::Eof).await;
     assert_eq!(write.rest().await.code(), Some(0));
+    let mut cut = host.connect().await;
+    cut.open(Command::WriteFile { pod, path: "data.bin".into(), bytes: 1 << 20 }).await;
+    cut.send(&[7; 1000]).await;
+    drop(cut);
+    let script = "for i in $(seq 80); do ls -A | grep -q pinacle-new || break; sleep 0.1; done; ls -A | grep pinacle-new || echo none";
+    assert_eq!(run(&host, pod, script).await.text(), "none", "what was cut off is cleared away");
     let mut half = host.connect().await;
     half.open(Command::WriteFile { pod, path: "data.bin".into(), bytes: 100 }).await;
     half.send(b"cut off").await;

@@ -39,6 +39,10 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
     };
     let pods = worker(wishes::QUEUE, usize::try_from(control.config.jobs).unwrap_or(1), visibility, Arc::new(pod::PodJob::new(control.clone())));
     let fleet = worker(hosts::FLEET_QUEUE, FLEET_JOBS, FLEET_VISIBILITY.min(visibility), Arc::new(fleet::FleetJob::new(control.clone())));
+    // After a long time without a worker the archive has no part for this month, which the first ended message would need.
+    if let Err(error) = crate::queue::maintain(&control.db).await {
+        tracing::warn!(%error, "the queue's archive could not be put in order; its daily job tries again");
+    }
     let mut all = JoinSet::new();
     all.spawn(pods.run(stop.clone()));
     all.spawn(fleet.run(stop.clone()));

@@ -135,7 +135,8 @@ pub async fn look_again(connection: &mut PgConnection, id: PodId) -> Result<(), 
 pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<(PodId, Desired)>, sqlx::Error> {
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
         "SELECT p.id, p.desired FROM pods p
-         WHERE p.status <> 'deleted' AND (p.seen_generation < p.generation OR (p.setup = 'running' AND p.status = 'running'))
+         WHERE p.status <> 'deleted' AND (p.seen_generation < p.generation
+             OR (p.status = 'running' AND p.desired = 'running' AND (p.setup = 'running' OR (p.setup = 'none' AND p.repository IS NOT NULL))))
            AND NOT EXISTS (SELECT FROM queue.message m WHERE m.key = 'pod:' || p.id)
          ORDER BY p.status_at LIMIT $1",
     )
