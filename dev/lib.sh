@@ -14,9 +14,6 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/pinacle/target}"
 # leptos reads it as it is compiled, and names the pages' WASM after it: the same for cargo-leptos and for plain cargo,
 # or each would build the other's crates again, and the server would ask for a file that is not there.
 export LEPTOS_OUTPUT_NAME=pinacle
-# Pages of erased types compile in a fraction of the time. Server and WASM must agree on it, or a page does not hydrate:
-# cargo-leptos would set it for its own builds alone (Cargo.toml tells it not to).
-export RUSTFLAGS="--cfg erase_components"
 
 STACK="${STACK:-local}"
 STACK_NUMBER="${STACK_NUMBER:-0}"
