@@ -1,5 +1,5 @@
 # Each target works on a fresh machine; what is missing is set up first.
-.PHONY: help setup run test token fmt lint
+.PHONY: help setup run test bench token fmt lint
 
 help: ## what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -12,6 +12,9 @@ run: ## start everything and serve http://localhost:3000 (HOSTS=2: two pod hosts
 
 test: ## format, lint, unit, integration and browser tests on a stack of their own
 	@dev/test.sh
+
+bench: ## measure beside peers
+	@bench/run.sh
 
 token: ## print an API token on the running stack (LOGIN=owner)
 	@dev/token.sh "$(LOGIN)"

@@ -7,7 +7,10 @@
 mod store;
 mod worker;
 
-pub use store::{Metrics, NewMessage, archive, fail, maintain, metrics, read, release, send, send_due, set_vt, wait_for_work, waits, woken};
+pub use store::{
+    Metrics, NewMessage, archive, archive_batch, fail, maintain, metrics, read, release, send, send_batch, send_due, set_vt, wait_for_work, waits,
+    woken,
+};
 pub use worker::{Job, JobContext, Outcome, Worker};
 
 use serde_json::Value;

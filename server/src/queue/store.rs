@@ -4,12 +4,14 @@ use super::{MAX_READS, Message};
 use crate::db::Db;
 use serde_json::Value;
 use sqlx::{PgConnection, postgres::types::PgInterval};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// Channel that a send notifies when a worker waits; the payload is the queue's name.
 pub const CHANNEL: &str = "queue";
 /// Months of the archive are kept this long.
 const KEEP_ARCHIVE: &str = "3 months";
+/// How often a read begins anew because a message of the same key began elsewhere in between.
+const READ_ATTEMPTS: usize = 3;
 
 pub struct NewMessage<'a> {
     pub queue: &'static str,
@@ -29,24 +31,61 @@ fn interval(duration: Duration) -> PgInterval {
 
 /// Sends within the caller's transaction; wakes a worker when it commits, if one waits.
 pub async fn send(connection: &mut PgConnection, new: NewMessage<'_>) -> Result<(), sqlx::Error> {
+    let queue = new.queue;
+    send_batch(connection, queue, vec![new]).await
+}
+
+/// The same for many of one queue, with one statement. Those of one key become one message, as if sent one after another.
+pub async fn send_batch(connection: &mut PgConnection, queue: &'static str, batch: Vec<NewMessage<'_>>) -> Result<(), sqlx::Error> {
+    let batch = merge_twins(batch);
+    // The waking goes with it: a journey less, and whoever sends is not slower for being heard.
     sqlx::query(
-        "INSERT INTO queue.message AS m (queue, key, priority, vt, max_reads, message, headers)
-         VALUES ($1, $2, $3, now() + $4, $5, $6, $7)
-         ON CONFLICT (queue, key) WHERE lease IS NULL
-         DO UPDATE SET vt = least(m.vt, excluded.vt), priority = greatest(m.priority, excluded.priority), headers = excluded.headers,
-           read_ct = CASE WHEN $8 THEN 0 ELSE m.read_ct END",
+        "WITH sent AS (
+           INSERT INTO queue.message AS m (queue, key, priority, vt, max_reads, message, headers, read_ct)
+           SELECT $1, n.key, n.priority, now() + n.delay, $2, n.message, n.headers, 0
+           FROM unnest($3::text[], $4::int2[], $5::interval[], $6::jsonb[], $7::jsonb[]) AS n (key, priority, delay, message, headers)
+           ON CONFLICT (queue, key) WHERE lease IS NULL
+           DO UPDATE SET vt = least(m.vt, excluded.vt), priority = greatest(m.priority, excluded.priority), headers = excluded.headers,
+             read_ct = CASE WHEN excluded.key = ANY($8::text[]) THEN 0 ELSE m.read_ct END)
+         SELECT pg_notify($9, $1) WHERE EXISTS (SELECT FROM queue.idle WHERE queue = $1 AND until > now())",
     )
-    .bind(new.queue)
-    .bind(new.key)
-    .bind(new.priority)
-    .bind(interval(new.delay))
+    .bind(queue)
     .bind(MAX_READS)
-    .bind(new.message)
-    .bind(new.headers)
-    .bind(new.anew)
-    .execute(&mut *connection)
+    .bind(batch.iter().map(|new| new.key).collect::<Vec<_>>())
+    .bind(batch.iter().map(|new| new.priority).collect::<Vec<_>>())
+    .bind(batch.iter().map(|new| interval(new.delay)).collect::<Vec<_>>())
+    .bind(batch.iter().map(|new| &new.message).collect::<Vec<_>>())
+    .bind(batch.iter().map(|new| &new.headers).collect::<Vec<_>>())
+    .bind(batch.iter().filter(|new| new.anew).filter_map(|new| new.key).collect::<Vec<_>>())
+    .bind(CHANNEL)
+    .execute(connection)
     .await?;
-    wake(connection, new.queue).await
+    Ok(())
+}
+
+/// One statement can't change a row twice. In the order of their keys, so that two batches never wait for each other.
+fn merge_twins(batch: Vec<NewMessage<'_>>) -> Vec<NewMessage<'_>> {
+    let mut merged: Vec<NewMessage> = Vec::with_capacity(batch.len());
+    let mut places = HashMap::new();
+    for new in batch {
+        match new.key.and_then(|key| places.get(key)).copied() {
+            Some(place) => {
+                let first: &mut NewMessage = &mut merged[place];
+                first.priority = first.priority.max(new.priority);
+                first.delay = first.delay.min(new.delay);
+                first.anew |= new.anew;
+                first.headers = new.headers;
+            }
+            None => {
+                if let Some(key) = new.key {
+                    places.insert(key, merged.len());
+                }
+                merged.push(new);
+            }
+        }
+    }
+    merged.sort_by_key(|new| new.key);
+    merged
 }
 
 /// NOTIFY takes a lock of the whole server at commit, so it is sent only where somebody waits.
@@ -61,7 +100,19 @@ async fn wake(connection: &mut PgConnection, queue: &str) -> Result<(), sqlx::Er
 
 /// Reads at most `limit` messages, highest priority and longest due first; they are this worker's until `visibility` has passed.
 pub async fn read(db: &Db, queue: &str, worker: &str, visibility: Duration, limit: i64) -> Result<Vec<Message>, sqlx::Error> {
-    let read = sqlx::query_as(
+    for _ in 0..READ_ATTEMPTS {
+        match read_once(db, queue, worker, visibility, limit).await {
+            // Another worker has just begun a message of the same key, in another queue: that one waits its turn, the rest
+            // of the batch does not.
+            Err(error) if crate::db::broken_constraint(&error) == Some("message_one_running") => {}
+            other => return other,
+        }
+    }
+    Ok(Vec::new())
+}
+
+async fn read_once(db: &Db, queue: &str, worker: &str, visibility: Duration, limit: i64) -> Result<Vec<Message>, sqlx::Error> {
+    sqlx::query_as(
         "WITH due AS (
            SELECT m.msg_id FROM queue.message m
            WHERE m.queue = $1 AND m.vt <= now()
@@ -78,12 +129,7 @@ pub async fn read(db: &Db, queue: &str, worker: &str, visibility: Duration, limi
     .bind(worker)
     .bind(interval(visibility))
     .fetch_all(db)
-    .await;
-    match read {
-        // Another worker has just begun a message of the same key, in another queue: this one waits its turn.
-        Err(error) if crate::db::broken_constraint(&error) == Some("message_one_running") => Ok(Vec::new()),
-        other => other,
-    }
+    .await
 }
 
 /// Keeps a message for `visibility` from now. False: the lease is lost, stop at once.
@@ -111,6 +157,24 @@ pub async fn archive(db: &Db, msg_id: i64, lease: i64, error: Option<&str>) -> R
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Takes messages that were done off the queue, with one statement. Those that are missing in the answer: the lease is lost,
+/// and nothing was changed.
+pub async fn archive_batch(db: &Db, done: &[(i64, i64)]) -> Result<Vec<i64>, sqlx::Error> {
+    let (ids, leases): (Vec<i64>, Vec<i64>) = done.iter().copied().unzip();
+    sqlx::query_scalar(
+        "WITH gone AS (
+           DELETE FROM queue.message m USING unnest($1::bigint[], $2::bigint[]) AS d (msg_id, lease)
+           WHERE m.msg_id = d.msg_id AND m.lease = d.lease RETURNING m.*)
+         INSERT INTO queue.archive (msg_id, queue, key, priority, read_ct, max_reads, enqueued_at, vt, lease, worker, message, headers, outcome)
+         SELECT msg_id, queue, key, priority, read_ct, max_reads, enqueued_at, vt, lease, worker, message, headers, 'done' FROM gone
+         RETURNING msg_id",
+    )
+    .bind(ids)
+    .bind(leases)
+    .fetch_all(db)
+    .await
 }
 
 /// Gives a message back for another try after `delay`. A twin that waits already, with a newer wish, takes its place.

@@ -4,16 +4,18 @@ use super::{Message, store};
 use crate::db::Db;
 use async_trait::async_trait;
 use sqlx::postgres::PgListener;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 /// Messages read by one statement.
-const BATCH: usize = 16;
+const BATCH: usize = 128;
+/// Jobs that were done and are archived together; also how many may wait for that.
+const ENDS: usize = 256;
 /// How late work is found whose notification was lost.
 const POLL: Duration = Duration::from_secs(1);
 /// How long running jobs get to end by themselves before they are handed back.
@@ -79,6 +81,8 @@ impl Worker {
         let permits = Arc::new(Semaphore::new(worker.concurrency));
         let long = Arc::new(Semaphore::new(worker.concurrency * LONG_PER_JOB));
         let hand_back = CancellationToken::new();
+        let (ends, ended) = mpsc::channel(ENDS);
+        let archiving = tokio::spawn(archive_together(worker.db.clone(), worker.queue, ended));
         let mut running = JoinSet::new();
         let mut ears = Ears::default();
         while !stop.is_cancelled() {
@@ -104,7 +108,7 @@ impl Worker {
             };
             for (message, permit) in messages.into_iter().zip(free) {
                 let context = JobContext { lease: message.lease, permit: std::sync::Mutex::new(Some(permit)), long: Arc::clone(&long) };
-                running.spawn(Arc::clone(&worker).work(message, context, hand_back.clone()));
+                running.spawn(Arc::clone(&worker).work(message, context, hand_back.clone(), ends.clone()));
             }
         }
         if let Err(error) = store::woken(&worker.db, &worker.name).await {
@@ -114,6 +118,9 @@ impl Worker {
             hand_back.cancel();
             while running.join_next().await.is_some() {}
         }
+        // It ends with the last one who could send to it.
+        drop(ends);
+        let _ = archiving.await;
     }
 
     /// The next messages, at most `limit`; waits for a notification or the poll when there are none.
@@ -135,7 +142,7 @@ impl Worker {
         Ok(messages)
     }
 
-    async fn work(self: Arc<Self>, message: Message, context: JobContext, hand_back: CancellationToken) {
+    async fn work(self: Arc<Self>, message: Message, context: JobContext, hand_back: CancellationToken, ends: mpsc::Sender<End>) {
         let (id, lease) = (message.msg_id, message.lease);
         let ended = if message.read_ct > message.max_reads {
             // Its workers died with it; it is not tried once more.
@@ -153,7 +160,17 @@ impl Worker {
                 return;
             }
             Ended::HandedBack => store::release(&self.db, id, lease, Duration::ZERO).await,
-            Ended::With(Outcome::Done) => store::archive(&self.db, id, lease, None).await,
+            Ended::With(Outcome::Done) => {
+                let (archived, answer) = oneshot::channel();
+                // Its place is free once its end is on the way; the channel bounds how many those are.
+                let sent = ends.send(End { id, lease, archived }).await;
+                drop(context);
+                match (sent, answer.await) {
+                    (Ok(()), Ok(archived)) => Ok(archived),
+                    // Logged where it went wrong, once for all of them.
+                    _ => return,
+                }
+            }
             Ended::With(Outcome::Later(delay)) => store::release(&self.db, id, lease, delay).await,
             Ended::With(Outcome::Failed(error)) if message.read_ct >= message.max_reads => {
                 tracing::warn!(queue = self.queue, key = message.key, error, "a job failed for good");
@@ -194,6 +211,32 @@ impl Worker {
                 return;
             }
         }
+    }
+}
+
+/// A job that was done. The answer is false where its lease was lost.
+struct End {
+    id: i64,
+    lease: i64,
+    archived: oneshot::Sender<bool>,
+}
+
+/// Archives what has ended by the time that the statement before has: alone at once, under load many with one commit.
+async fn archive_together(db: Db, queue: &'static str, mut ended: mpsc::Receiver<End>) {
+    let mut ends = Vec::with_capacity(ENDS);
+    while ended.recv_many(&mut ends, ENDS).await > 0 {
+        let leases: Vec<(i64, i64)> = ends.iter().map(|end| (end.id, end.lease)).collect();
+        match store::archive_batch(&db, &leases).await {
+            Ok(archived) => {
+                let archived: HashSet<i64> = archived.into_iter().collect();
+                for end in ends.drain(..) {
+                    let _ = end.archived.send(archived.contains(&end.id));
+                }
+            }
+            // Their visibility ends, and they are taken up again.
+            Err(error) => tracing::warn!(%error, queue, jobs = ends.len(), "the end of jobs could not be written"),
+        }
+        ends.clear();
     }
 }
 

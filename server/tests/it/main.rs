@@ -8,6 +8,7 @@ mod fleet;
 mod hosts;
 mod pods;
 mod queue;
+mod queue_model;
 mod rest;
 mod screen;
 mod stand;
