@@ -120,7 +120,9 @@ impl Worker {
         }
         // It ends with the last one who could send to it.
         drop(ends);
-        let _ = archiving.await;
+        if let Err(error) = archiving.await {
+            tracing::error!(%error, queue = worker.queue, "what archives the ended jobs broke down");
+        }
     }
 
     /// The next messages, at most `limit`; waits for a notification or the poll when there are none.
@@ -230,7 +232,9 @@ async fn archive_together(db: Db, queue: &'static str, mut ended: mpsc::Receiver
             Ok(archived) => {
                 let archived: HashSet<i64> = archived.into_iter().collect();
                 for end in ends.drain(..) {
-                    let _ = end.archived.send(archived.contains(&end.id));
+                    if end.archived.send(archived.contains(&end.id)).is_err() {
+                        tracing::debug!(queue, id = end.id, "a job ended that nobody waits for any more");
+                    }
                 }
             }
             // Their visibility ends, and they are taken up again.
