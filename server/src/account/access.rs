@@ -8,7 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use pinacle_app::{
-    AppError, AppResult,
+    AppError, AppResult, ErrorCode,
     account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota},
     backend::{Account, Caller, Door, Scope},
     ids::{SessionId, TokenId},
