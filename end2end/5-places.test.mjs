@@ -1,6 +1,11 @@
 // The operators' page, the account, and every page on a phone.
 import assert from "node:assert/strict";
-import { BASE, fitsPhone, fresh, hydrated, open, script, signIn } from "./browser.mjs";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { BASE, except, fitsPhone, fresh, hydrated, open, script, signIn } from "./browser.mjs";
+
+/** What no page and no API lets a test do. */
+const sql = (statement) => promisify(execFile)("psql", [process.env.DATABASE_URL, "-v", "ON_ERROR_STOP=1", "-qc", statement]);
 
 export default {
   async "an operator adds a host, sees its token once, and a host's pods and keys"() {
@@ -49,9 +54,42 @@ export default {
       await page.getByLabel(`Type ${name} to mark it lost`).fill(name);
       await page.getByRole("button", { name: `Mark ${name} lost` }).click();
       await added.getByText("Lost", { exact: true }).waitFor();
-      assert.deepEqual(errors, []);
+      assert.deepEqual(except(errors, 422), []);
     } finally {
       await api?.clean();
+      await close();
+    }
+  },
+
+  async "disks that belong to nobody are listed, and adopting one asks for an owner who is here"() {
+    const { page, errors, close } = await open();
+    let writing;
+    try {
+      await signIn(page, "operator");
+      const pod = crypto.randomUUID();
+      const found = { pod, set_aside: Math.floor(Date.now() / 1000) - 90_000, disk_bytes: 2_400_000_000 };
+      const short = `${pod.slice(0, 8)}…${pod.slice(-4)}`;
+      // What a host reports replaces it every few seconds.
+      const write = () => sql(`UPDATE hosts SET inventory = jsonb_set(inventory, '{orphans}', '[${JSON.stringify(found)}]') WHERE name = 'host1'`);
+      await write();
+      writing = setInterval(() => write().catch((error) => console.warn(error.message)), 500);
+      await page.goto(`${BASE}/hosts`);
+      const orphan = page.getByRole("region", { name: "On a host, but not in Pinacle" }).getByRole("row").filter({ hasText: short });
+      await orphan.getByText("5 d", { exact: true }).waitFor();
+      await orphan.getByText(/^2\.\d+$/).waitFor();
+      await hydrated(page);
+      await fitsPhone(page);
+      await page.getByRole("button", { name: `Adopt ${short}` }).click();
+      const dialog = page.getByRole("dialog", { name: "Adopt a disk" });
+      await dialog.getByLabel("Owner").fill("nobody-of-that-name");
+      await dialog.getByLabel("Name").fill("found");
+      await dialog.getByRole("button", { name: "Adopt", exact: true }).click();
+      await dialog.getByRole("alert").or(dialog.locator("#owner-adopt")).filter({ hasText: /\w/ }).first().waitFor();
+      await page.keyboard.press("Escape");
+      await dialog.waitFor({ state: "hidden" });
+      assert.deepEqual(errors.filter((line) => !/status of 4\d\d/.test(line)), []);
+    } finally {
+      clearInterval(writing);
       await close();
     }
   },
@@ -83,7 +121,7 @@ export default {
       const light = await paper();
       await Promise.all([
         page.waitForResponse((answer) => answer.url().includes("/fn/account/theme")),
-        page.getByRole("region", { name: "Appearance" }).getByRole("radio", { name: "Dark" }).check(),
+        page.getByRole("region", { name: "Appearance" }).getByRole("radio", { name: "Dark", exact: true }).check(),
       ]);
       const dark = await paper();
       assert.notEqual(dark, light);
@@ -93,7 +131,7 @@ export default {
       await hydrated(page);
       assert.equal(await paper(), dark);
       await page.getByRole("region", { name: "Appearance" }).getByRole("radio", { name: "System" }).check();
-      assert.deepEqual(errors, []);
+      assert.deepEqual(except(errors, 409), []);
     } finally {
       await other.close();
       await close();
