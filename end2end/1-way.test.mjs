@@ -1,20 +1,9 @@
 // The main job, as a person does it: sign in, create a pod from the Node sample, watch it come up, work in its
 // terminal, reload, stop, start, delete. No page may log an error on the way.
 import assert from "node:assert/strict";
-import { BASE, MADE, SOON, hydrated, open, signIn } from "./browser.mjs";
+import { BASE, MADE, fresh, hydrated, open, shows, signIn, type } from "./browser.mjs";
 
-const NAME = `way${Date.now().toString(36).slice(-6)}`;
-const head = (page) => page.locator("main .head");
-const shows = (page, word, timeout = MADE) => head(page).getByText(word, { exact: true }).first().waitFor({ timeout });
-
-/** What the terminal shows, as text. */
-const screen = (page) => page.locator("pinacle-terminal .xterm-rows").innerText();
-
-async function type(page, line, expected) {
-  await page.locator("pinacle-terminal .xterm-helper-textarea").focus();
-  await page.keyboard.type(`${line}\n`);
-  await page.waitForFunction((text) => document.querySelector("pinacle-terminal .xterm-rows")?.innerText.includes(text), expected, { timeout: SOON });
-}
+const NAME = fresh("way");
 
 export default {
   async "the whole way: sign in, create, watch, type, reload, stop, start, delete"() {

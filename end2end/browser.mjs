@@ -56,6 +56,89 @@ export async function signIn(page, login, path = "/") {
   await page.waitForURL(`${BASE}${path}**`);
 }
 
+/** A name that no pod, host or handle has yet: a word and letters that change with the time. */
+let given = 0;
+export const fresh = (word) => `${word}${(Date.now() * 10 + (given++ % 10)).toString(36).slice(-7)}`;
+
+/** The REST API as whoever is signed in in `page`: what a test needs but is not about. `clean` deletes the pods it made. */
+export async function script(page) {
+  const made = await page.evaluate(async () => {
+    const body = new URLSearchParams({ name: "browser tests", scope: "write", expires_days: "1" });
+    const answer = await fetch("/fn/account/create-token", { method: "POST", headers: { accept: "application/json" }, body });
+    return answer.json();
+  });
+  const ask = async (method, path, body) => {
+    const headers = { authorization: `Bearer ${made.token}`, "content-type": "application/json", "idempotency-key": crypto.randomUUID() };
+    const answer = await fetch(`${BASE}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(SOON) });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? undefined : answer.json();
+  };
+  const pods = [];
+  return {
+    ask,
+    async create(name, more = {}) {
+      const pod = await ask("POST", "/pods", { name, tier: "dev.small", ...more });
+      pods.push(pod.id);
+      return pod;
+    },
+    /** Asks until the pod is as `is` wants it. */
+    async until(id, is) {
+      const end = Date.now() + MADE;
+      for (;;) {
+        const pod = await ask("GET", `/pods/${id}`);
+        if (is(pod)) return pod;
+        if (Date.now() > end) throw new Error(`${pod.name} is ${pod.status}, its set-up ${JSON.stringify(pod.setup)}`);
+        await new Promise((resolve) => setTimeout(resolve, 250));
+      }
+    },
+    /** One that the test made by the pages. */
+    adopt: (page) => pods.push(new URL(page.url()).pathname.split("/")[2]),
+    async clean() {
+      for (const id of pods) await ask("DELETE", `/pods/${id}`).catch((error) => error.message.includes(": 404 ") || console.warn(`not deleted: ${error.message}`));
+    },
+  };
+}
+
+/** The head of a pod's page says `word`. */
+export const shows = (page, word, timeout = MADE) => page.locator("main .head").getByText(word, { exact: true }).first().waitFor({ timeout });
+
+/** What was complained of, but for answers that the test asked for: the browser itself writes each refusal into its console. */
+export const except = (errors, status) => errors.filter((line) => !line.includes(`status of ${status} (`));
+
+const ROWS = "pinacle-terminal .xterm-rows";
+
+/** The terminal that is open shows `text`. */
+export async function reads(page, text, timeout = SOON) {
+  try {
+    await page.waitForFunction(([rows, text]) => document.querySelector(rows)?.innerText.includes(text), [ROWS, text], { timeout });
+  } catch (cause) {
+    const screen = await page.locator(ROWS).innerText().catch(() => "there is no terminal");
+    throw new Error(`the terminal does not show “${text}”, but:\n${screen.trimEnd()}`, { cause });
+  }
+}
+
+/** Types a line into the terminal that is open, and waits for what it answers. */
+export async function type(page, line, expected) {
+  await page.locator("pinacle-terminal .xterm-helper-textarea").focus();
+  await page.keyboard.type(`${line}\n`);
+  await reads(page, expected);
+}
+
+/** No part of the page is wider than a phone of 375 px; says which is. */
+export async function fitsPhone(page) {
+  const before = page.viewportSize();
+  await page.setViewportSize({ width: 375, height: 800 });
+  const wide = await page.evaluate(async () => {
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    const root = document.scrollingElement;
+    if (root.scrollWidth <= root.clientWidth) return [];
+    const over = [...document.body.querySelectorAll("*")].filter((element) => element.getBoundingClientRect().right > root.clientWidth + 1);
+    return [`${root.scrollWidth} px`, ...over.slice(0, 5).map((element) => `<${element.tagName.toLowerCase()} class="${element.className}">`)];
+  });
+  await page.setViewportSize(before);
+  if (wide.length > 0) throw new Error(`${page.url()} scrolls sideways at 375 px: ${wide.join(", ")}`);
+}
+
 /** The browser works with the page: what is clicked is answered. */
 export async function hydrated(page) {
   try {

@@ -47,7 +47,7 @@ pub fn HandleForm(me: RwSignal<Me>) -> impl IntoView {
                     </p>
                     <FieldError id="handle-wrong" message=wrong />
                 </div>
-                <p class="acts">
+                <p class="acts under">
                     <button type="submit" class="btn" aria-disabled=move || action.pending().get().then_some("true")>
                         {move || if action.pending().get() { "Changing…" } else { "Change handle" }}
                     </button>

@@ -62,7 +62,7 @@ fn TheAccount(all: Everything) -> impl IntoView {
                         {format!("{} on GitHub", me.login)}
                     </span>
                     <span>"handle " <code>{move || shown.with(|me| me.handle.clone())}</code></span>
-                    {me.operator.then_some(view! { <span class="dim">"operator"</span> })}
+                    {me.operator.then_some(view! { <span>"operates the hosts"</span> })}
                 </p>
             </div>
         </div>
@@ -114,8 +114,10 @@ fn Appearance() -> impl IntoView {
                         letters.set(on);
                     }
                 />
-                " Single-letter keys "
-                <span class="dim">"such as " <kbd>"n"</kbd> " for a new pod; " <kbd>"?"</kbd> " lists them"</span>
+                <span>
+                    "Single-letter keys, "
+                    <span class="dim">"such as " <kbd>"n"</kbd> " for a new pod; " <kbd>"?"</kbd> " lists them"</span>
+                </span>
             </label>
         </section>
     }

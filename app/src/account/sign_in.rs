@@ -14,7 +14,7 @@ pub fn SignInPage() -> impl IntoView {
     let way_in = Signal::derive(move || {
         let back = query.with(|query| query.get("return_to")).filter(|path| path.starts_with('/') && !path.starts_with("//"));
         match back {
-            Some(path) => url::form_urlencoded::Serializer::new("/auth/github?".to_owned()).append_pair("return_to", &path).finish(),
+            Some(path) => format!("/auth/github?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &path).finish()),
             None => "/auth/github".to_owned(),
         }
     });

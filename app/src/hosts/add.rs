@@ -34,8 +34,13 @@ pub fn AddHostDialog(hosts: RwSignal<Vec<Host>>, invitation: RwSignal<Option<Joi
         Some(Err(error)) => refused.set(Some(error)),
         None => {}
     });
+    // A token is shown once: whoever opens this again is asked for another host.
+    let forget = move |_: leptos::ev::Event| {
+        invitation.set(None);
+        action.clear();
+    };
     view! {
-        <Dialog id=ADD title>
+        <Dialog id=ADD title on:close=forget>
             <Show
                 when=move || invitation.with(Option::is_some)
                 fallback=move || view! { <Ask action refused /> }

@@ -4,19 +4,19 @@ use super::api::{adopt_orphan, list_orphans, remove_orphan};
 use super::{Host, Orphan};
 use crate::error::AppError;
 use crate::pods::Tier;
-use crate::ui::clock::Ago;
+use crate::ui::clock::{Ago, Clock};
 use crate::ui::dialog::{Closes, Dialog, close, open};
 use crate::ui::list::{Column, List};
 use crate::ui::problem::{Failed, FieldError};
-use crate::ui::time::gigabytes;
+use crate::ui::time::{gigabytes, millis};
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use time::OffsetDateTime;
 
 const ADOPT: &str = "adopt-orphan";
+const DAY_MS: i64 = 24 * 3600 * 1000;
 /// How long a host keeps what it has set aside.
-const KEPT_DAYS: i64 = 7;
+const KEPT_MS: i64 = 7 * DAY_MS;
 const COLUMNS: [Column; 5] = [Column::Text("Found"), Column::Text("Disk"), Column::Figure("Size"), Column::Figure("Kept for"), Column::Actions];
 
 /// Nothing while there is nothing. Asked for again whenever the hosts say another number of them.
@@ -70,7 +70,8 @@ fn Row(orphan: Orphan, adopting: RwSignal<Option<Orphan>>, again: Callback<()>) 
     let notice = Notice::here();
     let short = orphan.pod.to_string();
     let short = format!("{}…{}", &short[..8], &short[short.len() - 4..]);
-    let left = (orphan.set_aside_at + time::Duration::days(KEPT_DAYS) - OffsetDateTime::now_utc()).whole_days().max(0);
+    let clock = Clock::here();
+    let until = millis(orphan.set_aside_at) + KEPT_MS;
     let (host_id, pod) = (orphan.host_id, orphan.pod);
     // Asked for twice: the first press says what the second does.
     let sure = RwSignal::new(false);
@@ -106,7 +107,7 @@ fn Row(orphan: Orphan, adopting: RwSignal<Option<Orphan>>, again: Callback<()>) 
                 {gigabytes(orphan.disk_bytes)}
             </td>
             <td class="num mid" data-label="Kept for">
-                {format!("{left} d")}
+                {move || format!("{} d", (until - clock.now()).max(0) / DAY_MS)}
             </td>
             <td>
                 <div class="acts">

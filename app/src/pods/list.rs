@@ -14,7 +14,10 @@ use crate::ui::list::{Column, List};
 use crate::ui::live::listen;
 use crate::ui::problem::Problem;
 use crate::ui::time::thousands;
+use crate::ui::toast::Notice;
+use leptos::html;
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 use leptos_meta::Title;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_navigate, use_query_map};
@@ -69,8 +72,8 @@ async fn load(filter: Filter) -> AppResult<Listing> {
 pub fn PodsPage() -> impl IntoView {
     let query = use_query_map();
     let filter = Memo::new(move |_| query.with(Filter::from_address));
-    // The status is a matter of the browser as long as all pods are here.
-    let listing = Resource::new(move || filter.get(), load);
+    // Once: what is asked for later takes the place of this without drawing the page anew, in which somebody types.
+    let listing = Resource::new(|| (), move |()| load(filter.get_untracked()));
     let me = expect_context::<Resource<Result<Me, AppError>>>();
     let news = RwSignal::new(HashMap::<PodId, Pod>::new());
     Effect::new(move || {
@@ -101,14 +104,35 @@ pub fn PodsPage() -> impl IntoView {
 
 #[component]
 fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Filter>, me: Option<UserId>) -> impl IntoView {
-    let Listing { pods, complete, next_cursor, repositories, silent } = listing;
+    let listing = RwSignal::new(listing);
+    let notice = Notice::here();
+    Effect::new(move |before: Option<Filter>| {
+        let now = filter.get();
+        if before.is_some_and(|before| before != now) {
+            let asked = now.clone();
+            spawn_local(async move {
+                let found = load(asked.clone()).await;
+                // Another filter has a search of its own.
+                if filter.try_get_untracked() != Some(asked) {
+                    return;
+                }
+                match found {
+                    Ok(new) => drop(listing.try_set(new)),
+                    Err(error) => notice.say(error.message),
+                }
+            });
+        }
+        now
+    });
+    // All pods are here: their status is a matter of the browser.
+    let complete = Memo::new(move |_| listing.with(|listing| listing.complete));
     // What was loaded, with what has come since.
     let all = Memo::new(move |_| {
-        let mut all: HashMap<PodId, Pod> = pods.iter().map(|pod| (pod.id, pod.clone())).collect();
+        let mut all: HashMap<PodId, Pod> = listing.with(|listing| listing.pods.iter().map(|pod| (pod.id, pod.clone())).collect());
         news.with(|news| {
             for pod in news.values() {
                 let known = all.get(&pod.id);
-                if known.is_none_or(|known| known.updated_at <= pod.updated_at) && (complete || known.is_some()) {
+                if known.is_none_or(|known| known.updated_at <= pod.updated_at) && (complete.get() || known.is_some()) {
                     all.insert(pod.id, pod.clone());
                 }
             }
@@ -132,10 +156,10 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
         }
     });
     let alive = Memo::new(move |_| all.with(|all| all.values().filter(|pod| pod.status != PodStatus::Deleted).count()));
-    let nothing = Memo::new(move |_| complete && alive.get() == 0 && filter.with(|filter| filter.count() == 0));
+    let nothing = Memo::new(move |_| complete.get() && alive.get() == 0 && filter.with(|filter| filter.count() == 0));
     view! {
         <div class="head">
-            <h1>"Pods " <span class="dim">{move || complete.then(|| thousands(alive.get() as u64))}</span></h1>
+            <h1>"Pods " <span class="dim">{move || complete.get().then(|| thousands(alive.get() as u64))}</span></h1>
             <a class="btn primary" href="/pods/new">
                 <Icon name="plus" />
                 "New pod"
@@ -143,7 +167,7 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
         </div>
         <Show
             when=move || !nothing.get()
-            fallback=move || view! { <Blank repositories=repositories.clone() silent=silent.clone() /> }
+            fallback=move || listing.with(|listing| view! { <Blank repositories=listing.repositories.clone() silent=listing.silent.clone() /> })
         >
             <Tools filter all complete me />
             <div on:mouseenter=move |_| hovered.set(true) on:mouseleave=move |_| hovered.set(false)>
@@ -151,10 +175,7 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
                     class="pods"
                     caption="Pods: what needs you first, then what is under way, then newest change"
                     columns=&COLUMNS
-                    foot={
-                        let next_cursor = next_cursor.clone();
-                        move || view! { <Below order all alive=alive.into() complete filter next_cursor /> }
-                    }
+                    foot=move || view! { <Below order all alive=alive.into() complete filter listing /> }
                 >
                     <For each=move || order.get() key=|id| *id let:id>
                         <PodRow id all news />
@@ -172,9 +193,9 @@ fn Below(
     all: Memo<HashMap<PodId, Pod>>,
     /// How many there are, as far as is known.
     alive: Signal<usize>,
-    complete: bool,
+    complete: Memo<bool>,
     filter: Memo<Filter>,
-    next_cursor: Option<String>,
+    listing: RwSignal<Listing>,
 ) -> impl IntoView {
     let month = Memo::new(move |_| {
         all.with(|all| order.with(|order| order.iter().filter_map(|id| all.get(id)).map(|pod| u64::from(pod.tier.dollars())).sum::<u64>()))
@@ -194,7 +215,7 @@ fn Below(
             <span>
                 {move || {
                     let shown = order.with(Vec::len);
-                    if complete { format!("{shown} of {}", alive.get()) } else { format!("{shown} on this page") }
+                    if complete.get() { format!("{shown} of {}", alive.get()) } else { format!("{shown} on this page") }
                 }}
             </span>
             <span>{move || format!("${} a month", thousands(month.get()))}</span>
@@ -203,14 +224,17 @@ fn Below(
                     "First page"
                 </a>
             </Show>
-            {next_cursor
-                .map(|cursor| {
-                    view! {
-                        <a class="link" href=move || at(cursor.clone())>
-                            "Next page"
-                        </a>
-                    }
-                })}
+            {move || {
+                listing
+                    .with(|listing| listing.next_cursor.clone())
+                    .map(|cursor| {
+                        view! {
+                            <a class="link" href=at(cursor)>
+                                "Next page"
+                            </a>
+                        }
+                    })
+            }}
         </div>
     }
 }
@@ -226,26 +250,39 @@ fn nobody(filter: &Filter) -> String {
 }
 
 #[component]
-fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool, me: Option<UserId>) -> impl IntoView {
+fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: Memo<bool>, me: Option<UserId>) -> impl IntoView {
     let navigate = use_navigate();
     let go = move |filter: Filter| navigate(&filter.address(), NavigateOptions { replace: true, scroll: false, ..NavigateOptions::default() });
-    let typed = {
+    let field = NodeRef::<html::Input>::new();
+    // What the address has of what was typed: anything else there came by a link, and the field follows it.
+    let sent = StoredValue::new(filter.with_untracked(|filter| filter.search.clone()));
+    let mut typed = {
         let go = go.clone();
         leptos::leptos_dom::helpers::debounce(TYPING, move |text: String| {
-            go(Filter { search: text.trim().to_owned(), cursor: String::new(), ..filter.get_untracked() });
+            let search = text.trim().to_owned();
+            sent.set_value(search.clone());
+            go(Filter { search, cursor: String::new(), ..filter.get_untracked() });
         })
     };
-    let mut typed = typed;
+    Effect::new(move || {
+        let search = filter.with(|filter| filter.search.clone());
+        if search != sent.get_value() {
+            if let Some(field) = field.get_untracked() {
+                field.set_value(&search);
+            }
+            sent.set_value(search);
+        }
+    });
     // Who sees nobody else's pods has nothing to choose.
     let shared = Memo::new(move |_| {
-        !complete || filter.with(|filter| !filter.owner.is_empty()) || all.with(|all| all.values().any(|pod| Some(pod.owner_id) != me))
+        !complete.get() || filter.with(|filter| !filter.owner.is_empty()) || all.with(|all| all.values().any(|pod| Some(pod.owner_id) != me))
     });
     let by = Callback::new({
         let go = go.clone();
         move |owner: String| go(Filter { owner, cursor: String::new(), ..filter.get_untracked() })
     });
     let counted = move |status: &'static str| {
-        complete.then(|| all.with(|all| all.values().filter(|pod| has_status(pod, status) && pod.status != PodStatus::Deleted).count()))
+        complete.get().then(|| all.with(|all| all.values().filter(|pod| has_status(pod, status) && pod.status != PodStatus::Deleted).count()))
     };
     view! {
         <form class="tools" role="search" aria-label="Pods" method="get" action="/" on:submit=|event| event.prevent_default()>
@@ -261,6 +298,7 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool, m
                     type="search"
                     placeholder="Name, repository or owner"
                     autocomplete="off"
+                    node_ref=field
                     value=filter.with_untracked(|filter| filter.search.clone())
                     on:input=move |event| typed(event_target_value(&event))
                 />
@@ -290,6 +328,7 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool, m
                 class="select"
                 id="tier"
                 name="tier"
+                prop:value=move || filter.with(|filter| filter.tier.clone())
                 on:change=move |event| {
                     go(Filter {
                         tier: event_target_value(&event),
@@ -320,6 +359,7 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: bool, m
                     class="select"
                     id="by"
                     name="owner"
+                    prop:value=move || filter.with(|filter| filter.owner.clone())
                     on:change=move |event| {
                         by.run(event_target_value(&event));
                     }

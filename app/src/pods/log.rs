@@ -54,8 +54,11 @@ pub fn Log(feed: Feed, jump: RwSignal<Option<&'static str>>) -> impl IntoView {
         }
     });
 
+    // Width and height that it was last laid out in.
+    let laid_out = StoredValue::new((0, 0));
     let to_end = move || {
         if let Some(view) = view.get_untracked() {
+            laid_out.set_value((view.client_width(), view.client_height()));
             view.set_scroll_top(view.scroll_height());
         }
     };
@@ -85,6 +88,10 @@ pub fn Log(feed: Feed, jump: RwSignal<Option<&'static str>>) -> impl IntoView {
         // Following is a matter of the whole log, not of what was found in it.
         if found.with_untracked(Option::is_some) {
             return settle();
+        }
+        // A window of another size scrolls it, too, and that is nobody's wish.
+        if follow.get_untracked() && laid_out.get_value() != (view.client_width(), view.client_height()) {
+            return to_end();
         }
         let left = view.scroll_height() - view.scroll_top() - view.client_height();
         if left <= NEAR_END {

@@ -100,7 +100,7 @@ fn Row(process: Process, restart: Callback<String>) -> impl IntoView {
         _ => view! { <Status kind="running" shape="s-running" word="Running" /> },
     };
     let name = process.name.clone();
-    let log = url::form_urlencoded::Serializer::new("?".to_owned()).append_pair("process", &name).finish();
+    let log = url::form_urlencoded::Serializer::for_suffix("?".to_owned(), 1).append_pair("process", &name).finish();
     let up = process.up_seconds.map_or_else(|| "–".to_owned(), long_span);
     let port = process.port.map_or_else(|| "–".to_owned(), |port| port.to_string());
     view! {

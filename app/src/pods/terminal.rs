@@ -35,7 +35,7 @@ impl Tab {
             Tab::Terminal(name) => ("terminal", name),
             Tab::Process(name) => ("process", name),
         };
-        url::form_urlencoded::Serializer::new("?".to_owned()).append_pair(key, name).finish()
+        url::form_urlencoded::Serializer::for_suffix("?".to_owned(), 1).append_pair(key, name).finish()
     }
 
     fn name(&self) -> &str {

@@ -79,8 +79,9 @@ impl Timeline {
         // A run begins with the first of all steps.
         let first = events.iter().rposition(|e| e.kind == EventKind::Begin && e.step == STEPS[0].0);
         let run = first.map_or(&[][..], |first| &events[first..]);
-        let began_at = run.first().map(milliseconds);
-        let since = |e: &PodEvent| began_at.map(|t| u32::try_from(milliseconds(e) - t).unwrap_or(0));
+        let mut began_at = run.first().map(milliseconds);
+        // Since when nothing is done until somebody says so.
+        let mut still = None::<i64>;
         let mut steps: Vec<StepRun> = STEPS
             .iter()
             .filter(|(_, _, part)| has_setup || *part == Part::Machine)
@@ -98,6 +99,11 @@ impl Timeline {
             .collect();
         let mut running_after = None;
         for event in run {
+            // The clock stands still meanwhile: as if the run had begun later by that.
+            if event.kind == EventKind::Begin {
+                began_at = began_at.map(|began| began + still.take().map_or(0, |since| milliseconds(event) - since));
+            }
+            let since = |e: &PodEvent| began_at.map(|t| u32::try_from(milliseconds(e) - t).unwrap_or(0));
             if event.kind == EventKind::Status && event.text == "running" {
                 running_after = since(event);
             }
@@ -119,9 +125,14 @@ impl Timeline {
                         "later" => StepState::Later,
                         _ => StepState::Failed,
                     };
-                    if !event.text.is_empty() {
-                        step.what = event.text.clone();
+                    // Why it waits or has failed stands above; here it would be cut off.
+                    match step.state {
+                        StepState::Wait => step.what.clear(),
+                        StepState::Failed if !step.what.is_empty() => {}
+                        _ if event.text.is_empty() => {}
+                        _ => step.what = event.text.clone(),
                     }
+                    still = matches!(step.state, StepState::Wait | StepState::Failed).then(|| milliseconds(event));
                     step.took = since(event).zip(step.began).map(|(end, began)| end.saturating_sub(began));
                 }
                 EventKind::Output | EventKind::Status => {}
@@ -179,6 +190,20 @@ mod tests {
         assert_eq!((line.steps[0].what.as_str(), line.steps[0].took, line.steps[0].state), ("host-b", Some(40), StepState::Done));
         assert_eq!((line.steps[1].began, line.steps[1].state, line.steps[1].usual), (Some(40), StepState::Now, Some(300)));
         assert_eq!(line.current().unwrap().step, "address");
+    }
+
+    #[test]
+    fn the_clock_stands_still_while_somebody_is_waited_for() {
+        let mut asked = event(3, 1000, 1, "install", EventKind::End, "Nothing of this repository runs before you approve its plan.");
+        asked.data = Some(serde_json::json!({ "outcome": "wait" }));
+        let mut events =
+            vec![event(1, 0, 1, "reserve", EventKind::Begin, ""), event(2, 900, 1, "install", EventKind::Begin, "waits for approval"), asked];
+        assert_eq!(Timeline::fold(&events, &[], true).current().map(|step| (step.state, step.what.as_str())), Some((StepState::Wait, "")));
+        events.push(event(4, 60_000, 2, "install", EventKind::Begin, "npm ci"));
+        events.push(event(5, 60_500, 2, "install", EventKind::End, ""));
+        let line = Timeline::fold(&events, &[], true);
+        let install = line.steps.iter().find(|step| step.step == "install").unwrap();
+        assert_eq!((install.began, install.took, install.what.as_str(), line.began_at), (Some(1000), Some(500), "npm ci", Some(59_000)));
     }
 
     #[test]

@@ -288,10 +288,13 @@ fn foot(run: &Run, axis: Axis, due: Option<u32>) -> Option<impl IntoView + use<>
     let rest = (run.going && run.left().is_some())
         .then(|| view! { <rect class="left" x=axis.share(run.elapsed) y="11" width=axis.share(end - run.elapsed) height="6"></rect> });
     let more = due.filter(|_| outcome == Outcome::Ready).map(|due| {
-        let difference = (f64::from(run.elapsed) - f64::from(due)) / 1000.0;
+        let tenths = ((f64::from(run.elapsed) - f64::from(due)) / 100.0).round();
         view! {
             <text class="say" x=axis.share(run.elapsed.max(due)) dx="8" y="18">
-                {format!("{}{:.1} s", if difference < 0.0 { "−" } else { "+" }, difference.abs())}
+                {match tenths {
+                    0.0 => "as usual".to_owned(),
+                    _ => format!("{}{:.1} s", if tenths < 0.0 { "−" } else { "+" }, tenths.abs() / 10.0),
+                }}
             </text>
         }
     });

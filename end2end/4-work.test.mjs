@@ -1,0 +1,116 @@
+// Working in a pod: an install that fails, its log, files, terminals that have addresses.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { BASE, MADE, fitsPhone, fresh, hydrated, open, reads, script, signIn, type } from "./browser.mjs";
+
+export default {
+  async "a failed install says its step, last lines and remedy, and its log follows until it is scrolled up"() {
+    const { page, errors, close } = await open({ viewport: { width: 1280, height: 700 } });
+    let api;
+    try {
+      await signIn(page, "owner");
+      api = await script(page);
+      const pod = await api.create(fresh("broken"), { repository: "owner/broken-install" });
+      await api.until(pod.id, (pod) => pod.setup.state === "failed");
+      await page.goto(`${BASE}/pods/${pod.id}`);
+      await hydrated(page);
+
+      const failed = page.getByRole("region", { name: "Set-up failed: Install ended with exit code 1" });
+      await failed.getByRole("region", { name: "Last lines of Install" }).getByText("error: gamma needs libgamma >= 3", { exact: false }).waitFor();
+      assert.notEqual((await failed.getByRole("definition").first().innerText()).trim(), "");
+      await failed.getByText("Likely remedy").waitFor();
+      await fitsPhone(page);
+      await type(page, "ls broken-install", "install.sh");
+
+      // Follows to the end, and not when one reads further up.
+      const log = page.getByRole("log", { name: "Log" });
+      const follow = page.getByLabel("Follow new lines");
+      const left = () => log.evaluate((view) => view.scrollHeight - view.scrollTop - view.clientHeight);
+      const again = async () => {
+        await failed.getByRole("button", { name: "Retry set-up" }).click();
+        await failed.waitFor({ state: "detached" });
+        await failed.waitFor({ timeout: MADE });
+      };
+      await again();
+      await page.waitForFunction((view) => view.scrollHeight - view.scrollTop - view.clientHeight < 2, await log.elementHandle());
+      assert.ok(await follow.isChecked());
+      await log.hover();
+      await page.mouse.wheel(0, -200);
+      await page.waitForFunction((box) => !box.checked, await follow.elementHandle());
+      const place = await log.evaluate((view) => view.scrollTop);
+      await again();
+      const newer = page.getByRole("button", { name: /new lines?$/ });
+      await newer.waitFor({ timeout: MADE });
+      assert.equal(await log.evaluate((view) => view.scrollTop), place, "what is read stays where it is");
+      await newer.click();
+      await page.waitForFunction((view) => view.scrollHeight - view.scrollTop - view.clientHeight < 2, await log.elementHandle());
+      assert.ok((await left()) < 2);
+
+      const search = page.getByRole("searchbox", { name: "Search the log" });
+      await search.fill("LIBGAMMA");
+      await page.getByText(/^\d+ lines? found$/).waitFor();
+      // Once in every try.
+      await log.getByRole("listitem").nth(2).waitFor();
+      for (const line of await log.getByRole("listitem").allInnerTexts()) assert.match(line, /libgamma/);
+      assert.equal(await log.locator("mark").first().innerText(), "libgamma");
+      await search.fill("");
+      await page.reload();
+      await log.getByText("Installing beta").first().waitFor();
+      await log.getByText("Cloning into").first().waitFor();
+      assert.deepEqual(errors, []);
+    } finally {
+      await api?.clean();
+      await close();
+    }
+  },
+
+  async "a file goes up and comes down unchanged; a second terminal has an address, and another browser goes on in it"() {
+    const here = await open();
+    const there = await open();
+    let api;
+    try {
+      const { page } = here;
+      await signIn(page, "member");
+      api = await script(page);
+      const pod = await api.create(fresh("work"));
+      await api.until(pod.id, (pod) => pod.status === "running");
+      await page.goto(`${BASE}/pods/${pod.id}`);
+      await hydrated(page);
+
+      const content = randomBytes(300_000);
+      await page.getByLabel("Upload a file").setInputFiles({ name: "up.bin", mimeType: "application/octet-stream", buffer: content });
+      await page.getByText("/home/dev/up.bin is in the pod.").waitFor();
+      await type(page, "stat -c %s-bytes up.bin && cp up.bin down.bin", "300000-bytes");
+      await page.getByLabel("Path in the pod").fill("/home/dev/down.bin");
+      const coming = page.waitForEvent("download");
+      await page.getByRole("button", { name: "Download", exact: true }).click();
+      const download = await coming;
+      assert.equal(download.suggestedFilename(), "down.bin");
+      assert.ok(content.equals(await readFile(await download.path())), "the bytes are the same");
+
+      await page.getByRole("button", { name: "New terminal" }).click();
+      await page.waitForURL(/\?terminal=t2$/);
+      await page.getByRole("tabpanel", { name: "terminal t2" }).waitFor();
+      await type(page, "seq -f line-%g 1 300; echo end-$((6*7))", "end-42");
+      const bookmark = page.url();
+
+      await signIn(there.page, "member");
+      await there.page.goto(bookmark);
+      await hydrated(there.page);
+      assert.equal(await there.page.getByRole("tab", { name: /^t2/ }).getAttribute("aria-selected"), "true");
+      await reads(there.page, "end-42");
+      await there.page.locator("pinacle-terminal .xterm-screen").hover();
+      for (let turns = 0; turns < 20; turns += 1) await there.page.mouse.wheel(0, -400);
+      await reads(there.page, "line-200");
+      await there.page.locator("pinacle-terminal .xterm-helper-textarea").press("q");
+      await type(there.page, "echo from-there-$((6*7))", "from-there-42");
+      await reads(page, "from-there-42");
+      assert.deepEqual([...here.errors, ...there.errors], []);
+    } finally {
+      await api?.clean();
+      await here.close();
+      await there.close();
+    }
+  },
+};
