@@ -101,9 +101,17 @@ export default {
       assert.equal(await there.page.getByRole("tab", { name: /^t2/ }).getAttribute("aria-selected"), "true");
       await reads(there.page, "end-42");
       await there.page.locator("pinacle-terminal .xterm-screen").hover();
-      for (let turns = 0; turns < 20; turns += 1) await there.page.mouse.wheel(0, -400);
-      await reads(there.page, "line-200");
-      await there.page.locator("pinacle-terminal .xterm-helper-textarea").press("q");
+      // A turn at a time: turns that are still on their way would go on scrolling after the end of this.
+      const turnTo = async (text, by) => {
+        for (let turns = 0; turns < 60; turns += 1) {
+          await there.page.mouse.wheel(0, by);
+          if (await reads(there.page, text, 250).then(() => true, () => false)) return;
+        }
+        await reads(there.page, text);
+      };
+      await turnTo("line-200", -400);
+      // At its end the scroll-back closes by itself.
+      await turnTo("end-42", 400);
       await type(there.page, "echo from-there-$((6*7))", "from-there-42");
       await reads(page, "from-there-42");
       assert.deepEqual([...here.errors, ...there.errors], []);
