@@ -112,6 +112,7 @@ pub async fn read(db: &Db, queue: &str, worker: &str, visibility: Duration, limi
 }
 
 async fn read_once(db: &Db, queue: &str, worker: &str, visibility: Duration, limit: i64) -> Result<Vec<Message>, sqlx::Error> {
+    // By an array: a join with `due` would be planned as a scan of the whole table, for each read.
     sqlx::query_as(
         "WITH due AS (
            SELECT m.msg_id FROM queue.message m
@@ -121,7 +122,7 @@ async fn read_once(db: &Db, queue: &str, worker: &str, visibility: Duration, lim
            LIMIT $2 FOR UPDATE SKIP LOCKED)
          UPDATE queue.message m
          SET lease = nextval('queue.fence'), worker = $3, vt = now() + $4, read_ct = m.read_ct + 1
-         FROM due WHERE m.msg_id = due.msg_id
+         WHERE m.msg_id = ANY (ARRAY(SELECT msg_id FROM due))
          RETURNING m.msg_id, m.queue, m.key, m.read_ct, m.max_reads, m.lease, m.message, m.headers",
     )
     .bind(queue)
