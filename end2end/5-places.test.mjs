@@ -73,8 +73,13 @@ export default {
       const write = () => sql(`UPDATE hosts SET inventory = jsonb_set(inventory, '{orphans}', '[${JSON.stringify(found)}]') WHERE name = 'host1'`);
       await write();
       writing = setInterval(() => write().catch((error) => console.warn(error.message)), 500);
-      await page.goto(`${BASE}/hosts`);
       const orphan = page.getByRole("region", { name: "On a host, but not in Pinacle" }).getByRole("row").filter({ hasText: short });
+      // A report of the host's own that comes between the page's two questions leaves the list empty: another visit.
+      for (let visits = 1; ; visits += 1) {
+        await page.goto(`${BASE}/hosts`);
+        const seen = await orphan.waitFor({ timeout: SOON / 3 }).then(() => true, () => false);
+        if (seen || visits === 3) break;
+      }
       await orphan.getByText("5 d", { exact: true }).waitFor();
       await orphan.getByText(/^2\.\d+$/).waitFor();
       await hydrated(page);
