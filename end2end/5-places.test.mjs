@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { BASE, except, fitsPhone, fresh, hydrated, open, script, signIn } from "./browser.mjs";
+import { BASE, SOON, except, fitsPhone, fresh, hydrated, open, script, signIn } from "./browser.mjs";
 
 /** What no page and no API lets a test do. */
 const sql = (statement) => promisify(execFile)("psql", [process.env.DATABASE_URL, "-v", "ON_ERROR_STOP=1", "-qc", statement]);
