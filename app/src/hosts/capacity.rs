@@ -10,6 +10,10 @@ pub fn CapacityBar(of: Capacity, show: fn(u64) -> String) -> impl IntoView {
     let real = of.reserved.min(of.physical);
     let over = of.reserved.saturating_sub(of.physical);
     let tick = (of.physical < of.limit).then(|| width(of.physical));
+    // Before it has reported, a host has nothing to show.
+    if of.limit == 0 {
+        return view! { <span class="dim">"–"</span> }.into_any();
+    }
     view! {
         <span class="cap">
             <svg aria-hidden="true">
@@ -21,4 +25,5 @@ pub fn CapacityBar(of: Capacity, show: fn(u64) -> String) -> impl IntoView {
             <span>{show(of.reserved)} " " <span class="dim">{format!("of {}", show(of.limit))}</span></span>
         </span>
     }
+    .into_any()
 }

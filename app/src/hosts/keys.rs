@@ -58,7 +58,7 @@ pub fn HostKeys(hosts: RwSignal<Vec<Host>>, opened: Memo<Option<HostId>>) -> imp
             <section class="sec gap" aria-labelledby="h-host-keys">
                 <header>
                     <h2 id="h-host-keys">{format!("Keys that {name} may show")}</h2>
-                    <p>"Compare them with ssh-keygen -l on the machine. Another key is refused, and asked about here."</p>
+                    <p>"Compare with ssh-keygen -l there. Another key is refused, and asked about here."</p>
                 </header>
                 <ul>{rows}</ul>
             </section>

@@ -104,7 +104,7 @@ fn Row(orphan: Orphan, adopting: RwSignal<Option<Orphan>>, again: Callback<()>) 
                 <span class="dim">{format!("on {}", orphan.host)}</span>
             </th>
             <td class="num" data-label="Size">
-                {gigabytes(orphan.disk_bytes)}
+                {format!("{} GB", gigabytes(orphan.disk_bytes))}
             </td>
             <td class="num mid" data-label="Kept for">
                 {move || format!("{} d", (until - clock.now()).max(0) / DAY_MS)}
@@ -181,7 +181,7 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
             </div>
         }
     };
-    let on = move || adopting.with(|orphan| orphan.as_ref().map(|orphan| format!("{} on {}", gigabytes(orphan.disk_bytes), orphan.host)));
+    let on = move || adopting.with(|orphan| orphan.as_ref().map(|orphan| format!("{} GB on {}", gigabytes(orphan.disk_bytes), orphan.host)));
     view! {
         <Dialog id=ADOPT title="Adopt a disk">
             <form class="body" on:submit=send>
@@ -191,7 +191,7 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
                 <div class="field">
                     <label for="adopt-tier">"Tier"</label>
                     <select
-                        class="input"
+                        class="select"
                         id="adopt-tier"
                         aria-describedby="tier-adopt"
                         prop:value=tier
