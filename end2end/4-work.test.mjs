@@ -2,68 +2,59 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { BASE, MADE, fitsPhone, fresh, hydrated, open, reads, script, signIn, type } from "./browser.mjs";
+import { BASE, MADE, as, fitsPhone, fresh, hydrated, open, reads, script, signIn, type } from "./browser.mjs";
 
 export default {
-  async "a failed install says its step, last lines and remedy, and its log follows until it is scrolled up"() {
-    const { page, errors, close } = await open({ viewport: { width: 1280, height: 700 } });
-    let api;
-    try {
-      await signIn(page, "owner");
-      api = await script(page);
-      const pod = await api.create(fresh("broken"), { repository: "owner/broken-install" });
-      await api.until(pod.id, (pod) => pod.setup.state === "failed");
-      await page.goto(`${BASE}/pods/${pod.id}`);
-      await hydrated(page);
+  "a failed install says its step, last lines and remedy, and its log follows until it is scrolled up": as("owner", async ({ page, errors, api }) => {
+    const pod = await api.create(fresh("broken"), { repository: "owner/broken-install" });
+    await api.until(pod.id, (pod) => pod.setup.state === "failed");
+    await page.goto(`${BASE}/pods/${pod.id}`);
+    await hydrated(page);
 
-      const failed = page.getByRole("region", { name: "Set-up failed: Install ended with exit code 1" });
-      await failed.getByRole("region", { name: "Last lines of Install" }).getByText("error: gamma needs libgamma >= 3", { exact: false }).waitFor();
-      assert.notEqual((await failed.getByRole("definition").first().innerText()).trim(), "");
-      await failed.getByText("Likely remedy").waitFor();
-      await fitsPhone(page);
-      await type(page, "ls broken-install", "install.sh");
+    const failed = page.getByRole("region", { name: "Set-up failed: Install ended with exit code 1" });
+    await failed.getByRole("region", { name: "Last lines of Install" }).getByText("error: gamma needs libgamma >= 3", { exact: false }).waitFor();
+    assert.notEqual((await failed.getByRole("definition").first().innerText()).trim(), "");
+    await failed.getByText("Likely remedy").waitFor();
+    await fitsPhone(page);
+    await type(page, "ls broken-install", "install.sh");
 
-      // Follows to the end, and not when one reads further up.
-      const log = page.getByRole("log", { name: "Log" });
-      const follow = page.getByLabel("Follow new lines");
-      const left = () => log.evaluate((view) => view.scrollHeight - view.scrollTop - view.clientHeight);
-      const again = async () => {
-        await failed.getByRole("button", { name: "Retry set-up" }).click();
-        await failed.waitFor({ state: "detached" });
-        await failed.waitFor({ timeout: MADE });
-      };
-      await again();
-      await page.waitForFunction((view) => view.scrollHeight - view.scrollTop - view.clientHeight < 2, await log.elementHandle());
-      assert.ok(await follow.isChecked());
-      await log.hover();
-      await page.mouse.wheel(0, -200);
-      await page.waitForFunction((box) => !box.checked, await follow.elementHandle());
-      const place = await log.evaluate((view) => view.scrollTop);
-      await again();
-      const newer = page.getByRole("button", { name: /new lines?$/ });
-      await newer.waitFor({ timeout: MADE });
-      assert.equal(await log.evaluate((view) => view.scrollTop), place, "what is read stays where it is");
-      await newer.click();
-      await page.waitForFunction((view) => view.scrollHeight - view.scrollTop - view.clientHeight < 2, await log.elementHandle());
-      assert.ok((await left()) < 2);
+    // Follows to the end, and not when one reads further up.
+    const log = page.getByRole("log", { name: "Log" });
+    const follow = page.getByLabel("Follow new lines");
+    const left = () => log.evaluate((view) => view.scrollHeight - view.scrollTop - view.clientHeight);
+    const again = async () => {
+      await failed.getByRole("button", { name: "Retry set-up" }).click();
+      await failed.waitFor({ state: "detached" });
+      await failed.waitFor({ timeout: MADE });
+    };
+    await again();
+    await page.waitForFunction((view) => view.scrollHeight - view.scrollTop - view.clientHeight < 2, await log.elementHandle());
+    assert.ok(await follow.isChecked());
+    await log.hover();
+    await page.mouse.wheel(0, -200);
+    await page.waitForFunction((box) => !box.checked, await follow.elementHandle());
+    const place = await log.evaluate((view) => view.scrollTop);
+    await again();
+    const newer = page.getByRole("button", { name: /new lines?$/ });
+    await newer.waitFor({ timeout: MADE });
+    assert.equal(await log.evaluate((view) => view.scrollTop), place, "what is read stays where it is");
+    await newer.click();
+    await page.waitForFunction((view) => view.scrollHeight - view.scrollTop - view.clientHeight < 2, await log.elementHandle());
+    assert.ok((await left()) < 2);
 
-      const search = page.getByRole("searchbox", { name: "Search the log" });
-      await search.fill("LIBGAMMA");
-      await page.getByText(/^\d+ lines? found$/).waitFor();
-      // Once in every try.
-      await log.getByRole("listitem").nth(2).waitFor();
-      for (const line of await log.getByRole("listitem").allInnerTexts()) assert.match(line, /libgamma/);
-      assert.equal(await log.locator("mark").first().innerText(), "libgamma");
-      await search.fill("");
-      await page.reload();
-      await log.getByText("Installing beta").first().waitFor();
-      await log.getByText("Cloning into").first().waitFor();
-      assert.deepEqual(errors, []);
-    } finally {
-      await api?.clean();
-      await close();
-    }
-  },
+    const search = page.getByRole("searchbox", { name: "Search the log" });
+    await search.fill("LIBGAMMA");
+    await page.getByText(/^\d+ lines? found$/).waitFor();
+    // Once in every try.
+    await log.getByRole("listitem").nth(2).waitFor();
+    for (const line of await log.getByRole("listitem").allInnerTexts()) assert.match(line, /libgamma/);
+    assert.equal(await log.locator("mark").first().innerText(), "libgamma");
+    await search.fill("");
+    await page.reload();
+    await log.getByText("Installing beta").first().waitFor();
+    await log.getByText("Cloning into").first().waitFor();
+    assert.deepEqual(errors, []);
+  }, { viewport: { width: 1280, height: 700 } }),
 
   async "a file goes up and comes down unchanged; a second terminal has an address, and another browser goes on in it"() {
     const here = await open();

@@ -99,6 +99,20 @@ export async function script(page) {
   };
 }
 
+/** A test of one signed-in account in a browser of its own (`options` as for `open`); the pods that it made go with it. */
+export const as = (login, test, options) => async () => {
+  const browser = await open(options);
+  let api;
+  try {
+    await signIn(browser.page, login);
+    api = await script(browser.page);
+    await test({ ...browser, api });
+  } finally {
+    await api?.clean();
+    await browser.close();
+  }
+};
+
 /** The head of a pod's page says `word`. */
 export const shows = (page, word, timeout = MADE) => page.locator("main .head").getByText(word, { exact: true }).first().waitFor({ timeout });
 
