@@ -19,9 +19,11 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     first.send(b"stty size; echo $TERM; echo mark-$((40+2)) \xc3\xa9\n").await;
     let screen = first.until("mark-42 \u{e9}").await;
     assert!(screen.contains("24 80"), "{screen}");
+    first.send(b"trap 'echo has-$((4*4))-changed' WINCH; echo set-$((3*3))\n").await;
+    first.until("set-9").await;
     first.say(StreamInput::Resize { cols: 100, rows: 30 }).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    first.send(b"stty size\n").await;
+    first.until("has-16-changed").await;
+    first.send(b"trap - WINCH; stty size\n").await;
     first.until("30 100").await;
     // Root's shell has a terminal of its own, of the same size, also when that changes.
     first.send(b"sudo -i\n").await;
@@ -172,12 +174,12 @@ async fn processes_start_once_however_often_they_are_asked_for_and_anew_when_tha
     let command = |restart| Command::Processes { pod, fence: 1, processes: vec![steady.clone(), needs.clone()], restart };
 
     // What takes its time to end holds up a command whose daemon is killed meanwhile; the next daemon passes it on again.
-    let stubborn = process("stubborn", "trap '' TERM; touch deaf; while true; do sleep 1; done", None, None);
+    let stubborn = process("stubborn", "trap 'touch asked' TERM; touch deaf; while true; do sleep 1; done", None, None);
     plane.done(Command::Processes { pod, fence: 1, processes: vec![stubborn], restart: false }).await;
     assert_eq!(run(&host, pod, "for i in $(seq 100); do [ ! -f deaf ] || break; sleep 0.1; done; ls").await.text(), "deaf");
     let request = Request { protocol: PROTOCOL, installation: Some(host.installation), command: command(false) };
     write_json(&mut plane.output, &request).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(run(&host, pod, "for i in $(seq 100); do [ ! -f asked ] || break; sleep 0.1; done; ls").await.text(), "asked\ndeaf");
     host.kill().await;
     host.serve().await;
     let mut plane = host.connect().await;
