@@ -134,12 +134,12 @@ impl ControlPlane {
     }
 }
 
-/// Refuses a read-only token.
 fn is_handle(text: &str) -> bool {
     let fits = (1..=MOST_HANDLE).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     fits && !text.starts_with('-') && !text.ends_with('-')
 }
 
+/// Refuses a read-only token.
 pub fn may_change(caller: &Caller) -> AppResult<()> {
     match caller.scope {
         Scope::Write => Ok(()),
