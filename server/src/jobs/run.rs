@@ -6,7 +6,7 @@ use crate::{
     news::{self, Change},
     pods::{
         event_store::{self, MAX_TEXT, NewEvent},
-        store::{self, PodRow, Seen},
+        store::{self, Observed, PodRow, Seen},
     },
     queue::JobContext,
     ssh::SshError,
@@ -54,11 +54,12 @@ impl From<sqlx::Error> for Halt {
     }
 }
 
+/// Its message has no NUL, as little as an output may: both are stored.
 pub fn failure(step: &str, code: &str, message: impl Into<String>, remedy: &str) -> Failure {
     Failure {
         step: step.to_owned(),
         code: code.to_owned(),
-        message: message.into(),
+        message: storable(&message.into()),
         output: String::new(),
         tried: String::new(),
         remedy: remedy.to_owned(),
@@ -84,7 +85,7 @@ pub fn halt(step: &str, error: LinkError) -> Halt {
                 }
             };
             let again = matches!(error.code, HostErrorCode::Timeout | HostErrorCode::NotRunning | HostErrorCode::NotFound | HostErrorCode::Failed);
-            let failure = Failure { output: error.output, ..failure(step, code, error.message, remedy) };
+            let failure = Failure { output: storable(&error.output), ..failure(step, code, error.message, remedy) };
             if again { Halt::Again(failure) } else { Halt::Final(failure) }
         }
         LinkError::Ssh(SshError::HostKeyChanged { fingerprint, .. }) => Halt::Final(failure(
@@ -167,7 +168,7 @@ impl Run<'_> {
     }
 
     fn event(&self, step: &str, kind: EventKind, text: &str, data: Option<serde_json::Value>) -> NewEvent {
-        NewEvent { generation: self.generation, step: step.to_owned(), kind, stream: None, text: storable(cut(text, MAX_TEXT)), data }
+        NewEvent { generation: self.generation, step: step.to_owned(), kind, stream: None, text: cut(&storable(text), MAX_TEXT).to_owned(), data }
     }
 
     /// A line of the log that belongs to a step but to no run of it.
@@ -225,18 +226,15 @@ impl Run<'_> {
 
     /// Writes an observation, and a status event where the status changes.
     pub async fn observe(&self, seen: Seen<'_>) -> Result<(), Halt> {
-        let status = seen.status;
         let mut tx = self.control.db.begin().await?;
-        let before = store::get(&mut *tx, self.pod).await?.map(|row| row.status());
-        if !store::observe(&mut tx, self.pod, self.lease(), seen).await? {
-            return Err(Halt::Lost);
-        }
-        if let Some(status) = status
-            && before != Some(status)
-        {
-            let event = self.event("status", EventKind::Status, status.as_str(), None);
-            event_store::append(&mut tx, self.pod, self.lease(), &[event]).await?;
-            news::notify(&mut tx, Change::Events(self.pod)).await?;
+        match store::observe(&mut tx, self.pod, self.lease(), seen).await? {
+            Observed::Lost => return Err(Halt::Lost),
+            Observed::Written => {}
+            Observed::NewStatus(status) => {
+                let event = self.event("status", EventKind::Status, status.as_str(), None);
+                event_store::append(&mut tx, self.pod, self.lease(), &[event]).await?;
+                news::notify(&mut tx, Change::Events(self.pod)).await?;
+            }
         }
         news::notify(&mut tx, Change::Pod(self.pod)).await?;
         tx.commit().await?;
@@ -313,8 +311,16 @@ impl Step<'_> {
 }
 
 /// Without NUL, which Postgres can't hold.
-pub fn storable(text: &str) -> String {
+fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
+}
+
+/// Whole minutes as minutes, the rest as seconds.
+pub fn words(limit: Duration) -> String {
+    match limit.as_secs() {
+        seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} seconds"),
+    }
 }
 
 /// Whole characters as they come; NUL and what is no UTF-8 are replaced.

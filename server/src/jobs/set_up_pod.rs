@@ -1,7 +1,7 @@
 //! Set-up: clone, plan, install, processes, health. It never changes the pod's status: the machine runs, its terminal
 //! is open. Nothing of a repository runs before its plan was approved, but for repositories of the user's own account.
 
-use super::run::{FAILURE_OUTPUT, Halt, Run, failure, storable};
+use super::run::{FAILURE_OUTPUT, Halt, Run, failure, words};
 use crate::{
     account,
     hosts::HostTarget,
@@ -39,16 +39,14 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
     // Long from here on: others get this job's place.
     let Some(_long) = run.context.enter_long() else { return Err(Halt::Later { after: LONG_AGAIN, why: None }) };
     let shell = Shell { run, host, folder: format!("/home/dev/{}", address.folder()) };
-    let mut setup = Setup { state: row.setup(), ..row.setup_detail.0.clone() };
     let again = row.setup_after > row.setup_generation;
     let work = async {
         // Approved and installed before: only its processes are left.
-        if !again && ran(&setup) {
-            let Some(plan) = setup.plan.take() else { return Ok(()) };
-            processes::start(&shell, &plan, false).await?;
-            return done(run, plan).await;
+        if !again && let Some(plan) = ran(&row) {
+            processes::start(&shell, plan, false).await?;
+            return done(run, plan.clone()).await;
         }
-        if again || matches!(setup.state, SetupState::None | SetupState::Running) {
+        if again || matches!(row.setup(), SetupState::None | SetupState::Running) {
             return whole(&shell, &row, &address).await;
         }
         Ok(())
@@ -60,16 +58,18 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
     }
 }
 
-/// Whether the set-up came as far as its processes.
-fn ran(setup: &Setup) -> bool {
-    setup.plan.is_some() && (setup.state == SetupState::Done || setup.step.as_deref().is_some_and(|step| matches!(step, "processes" | "health")))
+/// The plan of a set-up that came as far as its processes.
+fn ran(row: &PodRow) -> Option<&Plan> {
+    let setup = &row.setup_detail.0;
+    let came = row.setup() == SetupState::Done || matches!(setup.step.as_deref(), Some("processes" | "health"));
+    setup.plan.as_ref().filter(|_| came)
 }
 
 /// Written with a machine that was booted anew and before it counts as running: its processes are due again, whoever dies now.
 pub async fn machine_is_new(run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
-    match &row.setup_detail.0 {
-        setup if ran(&Setup { state: row.setup(), ..setup.clone() }) => under_way(run, "processes", setup.plan.as_ref(), None).await,
-        _ => Ok(()),
+    match ran(row) {
+        Some(plan) => under_way(run, "processes", Some(plan), None).await,
+        None => Ok(()),
     }
 }
 
@@ -140,14 +140,6 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
     Err(Halt::Final(Failure { output, ..failure("install", code, message, remedy) }))
 }
 
-/// Whole minutes as minutes, the rest as seconds.
-pub fn words(limit: Duration) -> String {
-    match limit.as_secs() {
-        seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
-        seconds => format!("{seconds} seconds"),
-    }
-}
-
 async fn wait_for_approval(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {
     let step = run.begin("install", "waits for approval").await?;
     step.end("wait", "Nothing of this repository runs before you approve its plan.").await?;
@@ -175,8 +167,8 @@ pub async fn fail(run: &Run<'_>, failure: Failure) -> Result<(), Halt> {
         state: SetupState::Failed,
         step: Some(failure.step),
         code: Some(failure.code),
-        message: Some(storable(&failure.message)),
-        output: Some(storable(&output)),
+        message: Some(failure.message),
+        output: Some(output),
         remedy: Some(failure.remedy),
         plan: known.plan,
         plan_digest: known.plan_digest,

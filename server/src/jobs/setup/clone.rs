@@ -1,10 +1,7 @@
 //! Clones the repository into `/home/dev/<repo>`; what is cloned already is left as its user has it.
 
 use super::shell::Shell;
-use crate::jobs::{
-    run::{Halt, failure},
-    set_up_pod::words,
-};
+use crate::jobs::run::{Halt, failure, words};
 use pinacle_app::pods::{Failure, RepositoryAddress};
 use std::time::Duration;
 
