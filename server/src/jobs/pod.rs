@@ -155,11 +155,14 @@ async fn fail(run: &Run<'_>, row: &PodRow, mut failure: Failure, tries: i32) -> 
     run.observe(seen).await
 }
 
+fn pod_of(message: &Message) -> Option<PodId> {
+    message.message.get("pod_id")?.as_str()?.parse().ok()
+}
+
 #[async_trait]
 impl Job for PodJob {
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
-        let id = message.message.get("pod_id").and_then(|id| id.as_str()).and_then(|id| id.parse::<PodId>().ok());
-        let Some(id) = id else { return Outcome::Failed("the message names no pod".to_owned()) };
+        let Some(id) = pod_of(message) else { return Outcome::Failed("the message names no pod".to_owned()) };
         let last = (message.read_ct >= message.max_reads).then_some(message.read_ct);
         for _ in 0..WISHES_A_RUN {
             match self.once(context, id, last).await {
@@ -181,7 +184,7 @@ impl Job for PodJob {
 
     /// Where the tries ended without a failure that was written, as when the worker died each time.
     async fn dead(&self, context: &JobContext, message: &Message, error: &str) {
-        let Some(id) = message.message.get("pod_id").and_then(|id| id.as_str()).and_then(|id| id.parse::<PodId>().ok()) else { return };
+        let Some(id) = pod_of(message) else { return };
         if let Err(halt) = self.give_up(context, id, message, error).await {
             tracing::error!(?halt, %id, "a pod's failure could not be written; the sweep takes it up");
         }

@@ -136,7 +136,7 @@ async fn reserve(run: &Run<'_>, row: &PodRow) -> Result<((HostTarget, IpAddr), S
             (placed, address)
         }
     };
-    if !store::hold(&mut tx, run.pod, run.lease()).await? {
+    if store::hold(&mut tx, run.pod, run.lease()).await?.is_none() {
         return Err(Halt::Lost);
     }
     store::reserve(&mut tx, run.pod, &placed, address, tier).await?;

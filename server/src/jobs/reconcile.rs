@@ -13,7 +13,7 @@ use crate::{
     news::{self, Change},
     pods::{
         self,
-        store::{OnHost, Seen},
+        store::{Observed, OnHost, Seen},
         wishes,
     },
 };
@@ -121,7 +121,7 @@ async fn disk_lost(control: &ControlPlane, pod: PodId, lease: i64) -> Result<(),
     let mut why = failure("layer", "layer_lost", "The host has lost this pod's disk.", "Delete the pod and create it again.");
     why.tried = "Found while the host was looked through".to_owned();
     let seen = Seen { status: Some(PodStatus::Failed), failure: Some(Some(&why)), ..Seen::default() };
-    if pods::store::observe(&mut tx, pod, lease, seen).await? {
+    if pods::store::observe(&mut tx, pod, lease, seen).await? != Observed::Lost {
         news::notify(&mut tx, Change::Pod(pod)).await?;
     }
     tx.commit().await

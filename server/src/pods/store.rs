@@ -5,9 +5,9 @@ mod reservations;
 mod wishes;
 
 pub use observations::{
-    OnHost, Release, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
+    Observed, OnHost, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
 };
-pub use reservations::{addresses_on, adopted, ids_on_host, reserve, running_seconds, usage_of};
+pub use reservations::{Release, addresses_on, adopted, ids_on_host, reserve, running_seconds, usage_of};
 pub use wishes::{NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, insert, keep_idempotency_key, lock_owner, update, used, wish};
 
 use ipnet::IpNet;

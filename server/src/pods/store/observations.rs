@@ -1,6 +1,9 @@
 //! What jobs write, under their fence, and what they look for.
 
-use super::{PodRow, get};
+use super::{
+    PodRow, get,
+    reservations::{self, Release},
+};
 use pinacle_app::{
     ids::{HostId, PodId},
     pods::{Desired, Failure, PodStatus, Setup},
@@ -18,17 +21,6 @@ pub async fn claim(connection: &mut PgConnection, id: PodId, lease: i64) -> Resu
     get(&mut *connection, id).await
 }
 
-/// What is free again with an observation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Release {
-    #[default]
-    Nothing,
-    /// CPU and memory; the disk stays reserved, for the layer is there.
-    Machine,
-    /// Nothing of the pod is left on its host.
-    All,
-}
-
 /// What a job has seen of the machine; None leaves a field as it is.
 #[derive(Default)]
 pub struct Seen<'a> {
@@ -42,21 +34,25 @@ pub struct Seen<'a> {
     pub release: Release,
 }
 
-/// Whether the lease still holds the pod; it does until the transaction ends.
-pub async fn hold(connection: &mut PgConnection, id: PodId, lease: i64) -> Result<bool, sqlx::Error> {
-    let held = sqlx::query("SELECT FROM pods WHERE id = $1 AND fence <= $2 FOR UPDATE").bind(id.0).bind(lease).execute(connection).await?;
-    Ok(held.rows_affected() == 1)
+/// The pod's status, which the lease holds until the transaction ends. None: the lease is lost.
+pub async fn hold(connection: &mut PgConnection, id: PodId, lease: i64) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT status FROM pods WHERE id = $1 AND fence <= $2 FOR UPDATE").bind(id.0).bind(lease).fetch_optional(connection).await
 }
 
-/// Writes it, closes the span of the status before and opens the new one. False: the lease is lost.
-pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen: Seen<'_>) -> Result<bool, sqlx::Error> {
-    let before: Option<(String,)> = sqlx::query_as("SELECT status FROM pods WHERE id = $1 AND fence <= $2 FOR UPDATE")
-        .bind(id.0)
-        .bind(lease)
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some((before,)) = before else { return Ok(false) };
-    let status = seen.status.map(PodStatus::as_str);
+/// What came of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    Written,
+    /// Written, and the status is another one.
+    NewStatus(PodStatus),
+    /// The lease is lost; nothing was written.
+    Lost,
+}
+
+/// Writes it, closes the span of the status before and opens the new one.
+pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen: Seen<'_>) -> Result<Observed, sqlx::Error> {
+    let Some(before) = hold(&mut *connection, id, lease).await? else { return Ok(Observed::Lost) };
+    let new_status = seen.status.filter(|status| status.as_str() != before);
     sqlx::query(
         "UPDATE pods SET status = coalesce($2, status), status_at = CASE WHEN $2 IS NOT NULL AND $2 <> status THEN now() ELSE status_at END,
            -- Of a pod that is gone nothing is left to do, whatever was wished last.
@@ -67,7 +63,7 @@ pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen:
          WHERE id = $1",
     )
     .bind(id.0)
-    .bind(status)
+    .bind(seen.status.map(PodStatus::as_str))
     .bind(seen.generation)
     .bind(seen.failure.is_some())
     .bind(seen.failure.flatten().map(Json))
@@ -76,9 +72,7 @@ pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen:
     .bind(seen.booted)
     .execute(&mut *connection)
     .await?;
-    if let Some(status) = status
-        && status != before
-    {
+    if new_status.is_some() {
         sqlx::query("UPDATE pod_span SET ended_at = clock_timestamp() WHERE pod_id = $1 AND ended_at IS NULL")
             .bind(id.0)
             .execute(&mut *connection)
@@ -90,13 +84,8 @@ pub async fn observe(connection: &mut PgConnection, id: PodId, lease: i64, seen:
         .execute(&mut *connection)
         .await?;
     }
-    let release = match seen.release {
-        Release::Nothing => return Ok(true),
-        Release::Machine => "UPDATE reservations SET cpu_milli = 0, memory_bytes = 0 WHERE pod_id = $1",
-        Release::All => "DELETE FROM reservations WHERE pod_id = $1",
-    };
-    sqlx::query(release).bind(id.0).execute(connection).await?;
-    Ok(true)
+    reservations::release(connection, id, seen.release).await?;
+    Ok(new_status.map_or(Observed::Written, Observed::NewStatus))
 }
 
 /// What a job has seen of the set-up. False: the lease is lost.

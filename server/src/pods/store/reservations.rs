@@ -34,6 +34,27 @@ pub async fn reserve(connection: &mut PgConnection, id: PodId, placement: &Place
     Ok(())
 }
 
+/// What of a reservation is free again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    #[default]
+    Nothing,
+    /// CPU and memory; the disk stays reserved, for the layer is there.
+    Machine,
+    /// Nothing of the pod is left on its host.
+    All,
+}
+
+pub async fn release(connection: &mut PgConnection, id: PodId, what: Release) -> Result<(), sqlx::Error> {
+    let release = match what {
+        Release::Nothing => return Ok(()),
+        Release::Machine => "UPDATE reservations SET cpu_milli = 0, memory_bytes = 0 WHERE pod_id = $1",
+        Release::All => "DELETE FROM reservations WHERE pod_id = $1",
+    };
+    sqlx::query(release).bind(id.0).execute(connection).await?;
+    Ok(())
+}
+
 pub async fn ids_on_host(connection: &mut PgConnection, host: HostId) -> Result<Vec<PodId>, sqlx::Error> {
     let rows: Vec<(Uuid,)> = sqlx::query_as("SELECT pod_id FROM reservations WHERE host_id = $1").bind(host.0).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(id,)| PodId(id)).collect())
@@ -45,8 +66,7 @@ pub async fn adopted(connection: &mut PgConnection, id: PodId) -> Result<(), sql
         .bind(id.0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("UPDATE reservations SET cpu_milli = 0, memory_bytes = 0 WHERE pod_id = $1").bind(id.0).execute(connection).await?;
-    Ok(())
+    release(connection, id, Release::Machine).await
 }
 
 /// Seconds that the pod was running since `since`.
