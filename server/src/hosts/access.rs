@@ -1,6 +1,9 @@
 //! Who may do what with hosts: operators everything; to everybody else there are none.
 
-use super::{adopt, join, store};
+use super::{
+    adopt, join,
+    store::{self, KeyState},
+};
 use crate::{account::may_change, control::ControlPlane, db::fault, news, pods};
 use async_trait::async_trait;
 use pinacle_app::{
@@ -144,10 +147,9 @@ impl Hosts for ControlPlane {
 
     async fn retire_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host> {
         operator_writes(caller)?;
-        let trusted = store::trusted_keys(&self.db, id).await.map_err(fault)?;
-        let key = trusted.iter().find(|key| join::fingerprint(key).as_deref() == Some(fingerprint)).ok_or_else(AppError::not_found)?;
+        let key = self.key_of(id, KeyState::Trusted, fingerprint).await?;
         let mut tx = self.db.begin().await.map_err(fault)?;
-        if !store::retire_key(&mut tx, id, key).await.map_err(fault)? {
+        if !store::retire_key(&mut tx, id, &key).await.map_err(fault)? {
             return Err(AppError::new(ErrorCode::WrongState, "It is the only key that this host may show."));
         }
         tx.commit().await.map_err(fault)?;
@@ -156,16 +158,21 @@ impl Hosts for ControlPlane {
 
     async fn trust_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host> {
         operator_writes(caller)?;
-        let offered = store::offered_keys(&self.db, id).await.map_err(fault)?;
-        let key = offered.iter().find(|key| join::fingerprint(key).as_deref() == Some(fingerprint)).ok_or_else(AppError::not_found)?;
+        let key = self.key_of(id, KeyState::Offered, fingerprint).await?;
         let mut tx = self.db.begin().await.map_err(fault)?;
-        store::trust_key(&mut tx, id, key, caller.user).await.map_err(fault)?;
+        store::trust_key(&mut tx, id, &key, caller.user).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
         self.host(caller, id).await
     }
 }
 
 impl ControlPlane {
+    /// The host's key of this fingerprint, if it is in this state.
+    async fn key_of(&self, id: HostId, state: KeyState, fingerprint: &str) -> AppResult<Vec<u8>> {
+        let keys = store::keys_in(&self.db, id, state).await.map_err(fault)?;
+        keys.into_iter().find(|key| join::fingerprint(key).as_deref() == Some(fingerprint)).ok_or_else(AppError::not_found)
+    }
+
     /// What an operator takes to the machine.
     async fn invitation(&self, caller: &Caller, id: HostId, join_token: String) -> AppResult<JoinInvitation> {
         let server = self.config.url.as_str().trim_end_matches('/');

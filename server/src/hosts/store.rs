@@ -8,7 +8,7 @@ use pinacle_app::{
     pods::{PodStatus, Tier},
 };
 use pinacle_host::protocol::{Installation, Inventory};
-use sqlx::{PgConnection, types::Json};
+use sqlx::{PgConnection, PgExecutor, types::Json};
 use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -85,16 +85,12 @@ pub async fn targets(db: &Db) -> Result<Vec<HostTarget>, sqlx::Error> {
     Ok(rows.into_iter().map(HostTarget::from).collect())
 }
 
+/// What placement needs of a host.
 #[derive(sqlx::FromRow)]
-struct HostRow {
+struct PlacementRow {
     id: Uuid,
     name: String,
-    transport: String,
-    address: String,
-    port: i32,
     pod_cidr: IpNet,
-    state: String,
-    reachable: bool,
     cpu_milli: i32,
     memory_bytes: i64,
     disk_bytes: i64,
@@ -104,6 +100,18 @@ struct HostRow {
     cpu_reserved: i64,
     memory_reserved: i64,
     disk_reserved: i64,
+}
+
+/// What its page shows beside that.
+#[derive(sqlx::FromRow)]
+struct HostRow {
+    #[sqlx(flatten)]
+    placement: PlacementRow,
+    transport: String,
+    address: String,
+    port: i32,
+    state: String,
+    reachable: bool,
     pods: i64,
     inventory: Json<serde_json::Value>,
     last_seen_at: Option<OffsetDateTime>,
@@ -112,21 +120,32 @@ struct HostRow {
     offered: Vec<Vec<u8>>,
 }
 
+macro_rules! placements {
+    ($more:literal, $tail:literal) => {
+        concat!(
+            "SELECT ",
+            $more,
+            "h.id, h.name, h.pod_cidr, h.cpu_milli, h.memory_bytes, h.disk_bytes, h.cpu_ratio, h.memory_ratio, h.disk_ratio,
+                    coalesce(r.cpu, 0) AS cpu_reserved, coalesce(r.memory, 0)::int8 AS memory_reserved, coalesce(r.disk, 0)::int8 AS disk_reserved
+             FROM hosts h LEFT JOIN (
+               SELECT host_id, count(*) AS pods, sum(cpu_milli) AS cpu, sum(memory_bytes) AS memory, sum(disk_bytes) AS disk
+               FROM reservations GROUP BY host_id) r ON r.host_id = h.id ",
+            $tail
+        )
+    };
+}
+
 macro_rules! hosts {
     ($tail:literal) => {
-        concat!(
-            "SELECT h.id, h.name, h.transport, h.address, h.port, h.pod_cidr, h.state, h.cpu_milli, h.memory_bytes, h.disk_bytes,
-                    h.cpu_ratio, h.memory_ratio, h.disk_ratio, h.inventory, h.last_seen_at,
+        placements!(
+            "h.transport, h.address, h.port, h.state, h.inventory, h.last_seen_at,
                     coalesce(h.last_seen_at > now() - interval '30 seconds', false) AS reachable,
-                    coalesce(r.cpu, 0) AS cpu_reserved, coalesce(r.memory, 0)::int8 AS memory_reserved, coalesce(r.disk, 0)::int8 AS disk_reserved,
                     coalesce(r.pods, 0) AS pods,
                     (SELECT count(*) FROM jsonb_array_elements(coalesce(h.inventory->'pods', '[]')) AS seen
                      WHERE NOT EXISTS (SELECT FROM pods p WHERE p.id = (seen->>'pod')::uuid)) AS unknown,
                     coalesce((SELECT array_agg(k.public_key ORDER BY k.first_seen_at) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'trusted'), '{}') AS trusted,
-                    coalesce((SELECT array_agg(k.public_key ORDER BY k.first_seen_at) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'offered'), '{}') AS offered
-             FROM hosts h LEFT JOIN (
-               SELECT host_id, count(*) AS pods, sum(cpu_milli) AS cpu, sum(memory_bytes) AS memory, sum(disk_bytes) AS disk
-               FROM reservations GROUP BY host_id) r ON r.host_id = h.id ",
+                    coalesce((SELECT array_agg(k.public_key ORDER BY k.first_seen_at) FROM host_keys k WHERE k.host_id = h.id AND k.state = 'offered'), '{}') AS offered,
+                    ",
             $tail
         )
     };
@@ -160,30 +179,46 @@ fn state_text(state: HostState) -> &'static str {
     }
 }
 
-impl From<HostRow> for Host {
-    fn from(row: HostRow) -> Self {
+impl From<PlacementRow> for PlacementHost {
+    fn from(row: PlacementRow) -> Self {
         let capacity = |reserved: i64, physical: i64, ratio: f32| Capacity {
             reserved: unsigned(reserved),
             physical: unsigned(physical),
             limit: limit(unsigned(physical), ratio),
         };
+        let cpu = capacity(row.cpu_reserved, row.cpu_milli.into(), row.cpu_ratio);
+        Self {
+            id: HostId(row.id),
+            name: row.name,
+            pod_cidr: row.pod_cidr,
+            cpu_milli: cpu.physical,
+            cpu,
+            memory: capacity(row.memory_reserved, row.memory_bytes, row.memory_ratio),
+            disk: capacity(row.disk_reserved, row.disk_bytes, row.disk_ratio),
+        }
+    }
+}
+
+impl From<HostRow> for Host {
+    fn from(row: HostRow) -> Self {
+        let placement = PlacementHost::from(row.placement);
         let inventory = serde_json::from_value::<Inventory>(row.inventory.0).ok();
         let orphans = inventory.as_ref().map_or(0, |i| u32::try_from(i.orphans.len()).unwrap_or(u32::MAX));
         let software = inventory
             .map(|i| format!("pinacle-host {}, {} ({}), {}, Linux {}", i.version, i.runsc_version, i.runsc_platform, i.image, i.kernel))
             .unwrap_or_default();
         Self {
-            id: HostId(row.id),
-            name: row.name,
+            id: placement.id,
+            name: placement.name,
             transport: transport(&row.transport),
             address: row.address,
             port: u16::try_from(row.port).unwrap_or(0),
-            pod_cidr: row.pod_cidr.to_string(),
+            pod_cidr: placement.pod_cidr.to_string(),
             state: state(&row.state),
             reachable: row.reachable,
-            cpu: capacity(row.cpu_reserved, row.cpu_milli.into(), row.cpu_ratio),
-            memory: capacity(row.memory_reserved, row.memory_bytes, row.memory_ratio),
-            disk: capacity(row.disk_reserved, row.disk_bytes, row.disk_ratio),
+            cpu: placement.cpu,
+            memory: placement.memory,
+            disk: placement.disk,
             pods: u32::try_from(row.pods).unwrap_or(0),
             unknown: u32::try_from(row.unknown).unwrap_or(u32::MAX),
             orphans,
@@ -203,6 +238,14 @@ pub async fn list(db: &Db) -> Result<Vec<Host>, sqlx::Error> {
 pub async fn get(db: &Db, id: HostId) -> Result<Option<Host>, sqlx::Error> {
     let row: Option<HostRow> = sqlx::query_as(hosts!("WHERE h.id = $1")).bind(id.0).fetch_optional(db).await?;
     Ok(row.map(Host::from))
+}
+
+/// When the host was heard last, and whether it is reachable therefore.
+pub async fn last_seen(db: &Db, id: HostId) -> Result<Option<(Option<OffsetDateTime>, bool)>, sqlx::Error> {
+    sqlx::query_as("SELECT last_seen_at, coalesce(last_seen_at > now() - interval '30 seconds', false) FROM hosts WHERE id = $1")
+        .bind(id.0)
+        .fetch_optional(db)
+        .await
 }
 
 /// Pods that have a reservation there: those of a stopped pod keep its disk's.
@@ -303,10 +346,10 @@ pub async fn by_join_token(
     .await?;
     let Some((id, cidr, used)) = row else { return Ok(None) };
     // Read after the lock was had: another use of the token has been written by now.
-    let trusted: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT public_key FROM host_keys WHERE host_id = $1 AND state = 'trusted'").bind(id).fetch_all(connection).await?;
-    let is_same = keys.iter().all(|(_, key)| trusted.iter().any(|(known,)| known == key));
-    Ok((!used || is_same).then_some((HostId(id), cidr)))
+    let id = HostId(id);
+    let trusted = keys_in(connection, id, KeyState::Trusted).await?;
+    let is_same = keys.iter().all(|(_, key)| trusted.contains(key));
+    Ok((!used || is_same).then_some((id, cidr)))
 }
 
 /// Writes what a host reported as it joined. It gets no pods before it was heard, which uses its token up.
@@ -333,12 +376,15 @@ pub async fn joined(connection: &mut PgConnection, id: HostId, inventory: &Inven
 /// The host was heard over its own connection.
 pub async fn heard_from(connection: &mut PgConnection, id: HostId, inventory: &Inventory) -> Result<(), sqlx::Error> {
     write_inventory(&mut *connection, id, inventory).await?;
-    sqlx::query("UPDATE hosts SET last_seen_at = now() WHERE id = $1").bind(id.0).execute(&mut *connection).await?;
     // A token that was not used yet is for a machine that is to join again.
-    sqlx::query("UPDATE hosts SET join_token_hash = NULL, join_expires_at = NULL, join_used_at = NULL WHERE id = $1 AND join_used_at IS NOT NULL")
-        .bind(id.0)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE hosts SET last_seen_at = now(), join_token_hash = CASE WHEN join_used_at IS NULL THEN join_token_hash END,
+           join_expires_at = CASE WHEN join_used_at IS NULL THEN join_expires_at END, join_used_at = NULL
+         WHERE id = $1",
+    )
+    .bind(id.0)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -383,16 +429,19 @@ pub async fn offer_key(db: &Db, id: HostId, algorithm: &str, key: &[u8]) -> Resu
     Ok(())
 }
 
-pub async fn offered_keys(db: &Db, id: HostId) -> Result<Vec<Vec<u8>>, sqlx::Error> {
-    let rows: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT public_key FROM host_keys WHERE host_id = $1 AND state = 'offered'").bind(id.0).fetch_all(db).await?;
-    Ok(rows.into_iter().map(|(key,)| key).collect())
+#[derive(Clone, Copy, Debug)]
+pub enum KeyState {
+    Trusted,
+    Offered,
 }
 
-pub async fn trusted_keys(db: &Db, id: HostId) -> Result<Vec<Vec<u8>>, sqlx::Error> {
-    let rows: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT public_key FROM host_keys WHERE host_id = $1 AND state = 'trusted'").bind(id.0).fetch_all(db).await?;
-    Ok(rows.into_iter().map(|(key,)| key).collect())
+/// The host's keys in this state, in SSH's wire format.
+pub async fn keys_in(db: impl PgExecutor<'_>, id: HostId, state: KeyState) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    let state = match state {
+        KeyState::Trusted => "trusted",
+        KeyState::Offered => "offered",
+    };
+    sqlx::query_scalar("SELECT public_key FROM host_keys WHERE host_id = $1 AND state = $2").bind(id.0).bind(state).fetch_all(db).await
 }
 
 /// From now on this key is not accepted any more. False: it is the only one.
@@ -442,28 +491,14 @@ pub async fn lock_for_placement(connection: &mut PgConnection, only: Option<Host
         .bind(only)
         .execute(&mut *connection)
         .await?;
-    let rows: Vec<HostRow> = sqlx::query_as(hosts!(
+    let rows: Vec<PlacementRow> = sqlx::query_as(placements!(
+        "",
         "WHERE CASE WHEN $1::uuid IS NULL THEN h.state = 'active' AND h.last_seen_at > now() - interval '30 seconds' ELSE h.id = $1 END ORDER BY h.id"
     ))
     .bind(only)
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let pod_cidr = row.pod_cidr;
-            let host = Host::from(row);
-            PlacementHost {
-                id: host.id,
-                name: host.name,
-                pod_cidr,
-                cpu_milli: host.cpu.physical,
-                cpu: host.cpu,
-                memory: host.memory,
-                disk: host.disk,
-            }
-        })
-        .collect())
+    Ok(rows.into_iter().map(PlacementHost::from).collect())
 }
 
 /// A restored database does not know how far epoch and fences went after its backup. Both go on from the clock (seconds since 2025,

@@ -56,8 +56,7 @@ async fn note(control: &ControlPlane, host: &HostTarget, answered: Result<Reply,
 }
 
 async fn heard(control: &ControlPlane, host: &HostTarget, inventory: &Inventory) -> Result<(), sqlx::Error> {
-    let before = store::get(&control.db, host.id).await?;
-    let was_silent = before.is_some_and(|h| !h.reachable);
+    let was_silent = store::last_seen(&control.db, host.id).await?.is_some_and(|(_, reachable)| !reachable);
     let mut tx = control.db.begin().await?;
     store::heard_from(&mut tx, host.id, inventory).await?;
     if was_silent {
@@ -77,7 +76,7 @@ async fn heard(control: &ControlPlane, host: &HostTarget, inventory: &Inventory)
 
 /// Whoever watches a pod of this host hears that it is silent.
 async fn silent(control: &ControlPlane, id: HostId) -> Result<(), sqlx::Error> {
-    let Some(seen) = store::get(&control.db, id).await?.and_then(|h| h.last_seen_at) else { return Ok(()) };
+    let Some(seen) = store::last_seen(&control.db, id).await?.and_then(|(at, _)| at) else { return Ok(()) };
     let age = OffsetDateTime::now_utc() - seen;
     if age < SILENT_AFTER || age > SILENT_AFTER + TELL_SILENCE {
         return Ok(());

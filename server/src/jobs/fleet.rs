@@ -64,10 +64,8 @@ async fn remove_orphan(control: &ControlPlane, lease: i64, message: &Message) ->
 #[async_trait]
 impl Job for FleetJob {
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
-        if job_of(message) == Some(hosts::REMOVE_ORPHAN_JOB) {
-            return remove_orphan(&self.control, context.lease, message).await;
-        }
-        let done = match message.key.as_deref() {
+        let done = match job_of(message) {
+            Some(hosts::REMOVE_ORPHAN_JOB) => return remove_orphan(&self.control, context.lease, message).await,
             Some(hosts::CHECK_JOB) => check_hosts::run(&self.control).await,
             Some("sweep") => sweep::run(&self.control).await,
             Some("reconcile") => reconcile::run(&self.control, context.lease).await,

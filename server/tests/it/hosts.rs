@@ -280,6 +280,11 @@ fn change_key(host: usize, script: &str) {
     on_host(host, &format!("set -e; cd /etc/ssh; {script}; pkill -KILL -x sshd || true"));
 }
 
+/// Of the key that this host shows now.
+fn fingerprint_of(host: usize) -> String {
+    on_host(host, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned()
+}
+
 #[tokio::test]
 async fn a_host_with_another_key_is_refused_shown_to_operators_and_used_again_once_the_key_is_trusted() {
     const HOST: usize = 2;
@@ -288,10 +293,10 @@ async fn a_host_with_another_key_is_refused_shown_to_operators_and_used_again_on
     let host = fleet.until_host("host2", "it answers", |host| host["reachable"] == true).await;
     assert_eq!(host["offered_keys"], json!([]));
     let path = format!("/hosts/{}/keys", host["id"].as_str().expect("an id"));
-    let former = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
+    let former = fingerprint_of(HOST);
     assert!(host["trusted_keys"].as_array().is_some_and(|keys| keys.contains(&json!(former))), "{host}");
     change_key(HOST, "mkdir -p /run/before; mv ssh_host_ed25519_key* /run/before; ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key");
-    let fingerprint = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
+    let fingerprint = fingerprint_of(HOST);
     let offered = fleet.until_host("host2", "the key is shown", |host| host["offered_keys"] != json!([])).await;
     assert_eq!(offered["offered_keys"], json!([fingerprint]));
     assert_eq!(operator.ask(Method::POST, &path, json!({ "fingerprint": "SHA256:nonsense" })).await.0, 404);
@@ -301,7 +306,7 @@ async fn a_host_with_another_key_is_refused_shown_to_operators_and_used_again_on
     // Both are good while one is replaced; then the former one is not.
     assert_eq!(operator.ask(Method::POST, &format!("{path}/retire"), json!({ "fingerprint": former })).await.0, 200);
     change_key(HOST, "rm ssh_host_ed25519_key*; mv /run/before/* .");
-    let before = on_host(HOST, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | cut -d' ' -f2").trim().to_owned();
+    let before = fingerprint_of(HOST);
     let offered = fleet.until_host("host2", "the former key is shown", |host| host["offered_keys"] != json!([])).await;
     assert_eq!(offered["offered_keys"], json!([before]));
     assert_eq!(operator.ask(Method::POST, &path, json!({ "fingerprint": before })).await.0, 200);
