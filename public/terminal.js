@@ -162,7 +162,10 @@ class PinacleTerminal extends HTMLElement {
     const encoder = new TextEncoder();
     term.onData((text) => this.type(encoder.encode(text)));
     term.onBinary((text) => this.type(Uint8Array.from(text, (c) => c.charCodeAt(0))));
-    term.onResize(({ cols, rows }) => this.tell({ resize: { cols, rows } }));
+    term.onResize(({ cols, rows }) => {
+      this.tell({ resize: { cols, rows } });
+      if (this.size) this.size.textContent = `${cols} × ${rows}`;
+    });
     term.attachCustomKeyEventHandler((event) => this.key(event));
     this.resizing = new ResizeObserver(() => this.fit.fit());
     this.resizing.observe(this.screen);
@@ -304,7 +307,10 @@ class PinacleTerminal extends HTMLElement {
       return element;
     };
     const parts = [];
-    if (this.term) parts.push(part('span', `${this.term.cols} × ${this.term.rows}`));
+    if (this.term) {
+      this.size = part('span', `${this.term.cols} × ${this.term.rows}`);
+      parts.push(this.size);
+    }
     if (this.term && !this.log) {
       const leave = part('span', '');
       leave.append(part('kbd', 'Shift'), ' ', part('kbd', 'Esc'), ' leaves the terminal');

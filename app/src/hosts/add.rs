@@ -17,10 +17,10 @@ pub const ADD: &str = "add-host";
 pub fn AddHostDialog(hosts: RwSignal<Vec<Host>>, invitation: RwSignal<Option<JoinInvitation>>) -> impl IntoView {
     let action = ServerAction::<AddHost>::new();
     // A host that has joined before joins again under its own name.
-    let title = Signal::derive(move || {
-        let again = invitation.with(|new| new.as_ref().filter(|new| new.host.state != HostState::Joining).map(|new| new.host.name.clone()));
-        again.map_or_else(|| "Add a host".to_owned(), |name| format!("Join {name} again"))
-    });
+    let again =
+        Memo::new(move |_| invitation.with(|new| new.as_ref().filter(|new| new.host.state != HostState::Joining).map(|new| new.host.name.clone())));
+    let title = Signal::derive(move || again.get().map_or_else(|| "Add a host".to_owned(), |name| format!("Join {name} again")));
+    let joins_again = move || again.with(Option::is_some);
     let refused = RwSignal::new(None::<AppError>);
     Effect::new(move || match action.value().get() {
         Some(Ok(new)) => {
@@ -48,7 +48,7 @@ pub fn AddHostDialog(hosts: RwSignal<Vec<Host>>, invitation: RwSignal<Option<Joi
                 {move || invitation.get().map(|invitation| view! { <Join invitation hosts /> })}
                 <div class="end-row">
                     <p>"Joining goes on when you close this."</p>
-                    <button type="button" class="btn quiet end" on:click=move |_| invitation.set(None)>
+                    <button type="button" class="btn quiet end" hidden=joins_again on:click=move |_| invitation.set(None)>
                         "Add another"
                     </button>
                     <Closes dialog=ADD class="btn primary">

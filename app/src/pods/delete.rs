@@ -37,6 +37,7 @@ pub fn DeleteDialog(pod: RwSignal<Pod>) -> impl IntoView {
                         type="text"
                         class="input mono"
                         id="delete-name"
+                        autofocus
                         pattern=move || name.get()
                         required
                         autocomplete="off"

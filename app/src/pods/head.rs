@@ -36,7 +36,7 @@ pub fn PodHead(feed: Feed) -> impl IntoView {
                     class="btn icon"
                     popovertarget="more"
                     aria-label="More actions"
-                    hidden=move || status.get() == PodStatus::Deleted
+                    hidden=move || matches!(status.get(), PodStatus::Deleting | PodStatus::Deleted)
                 >
                     <Icon name="more" />
                 </button>

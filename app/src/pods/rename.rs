@@ -61,6 +61,7 @@ pub fn RenameDialog(pod: RwSignal<Pod>) -> impl IntoView {
                         type="text"
                         class="input mono"
                         id="new-name"
+                        autofocus
                         required
                         autocomplete="off"
                         spellcheck="false"

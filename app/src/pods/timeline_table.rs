@@ -94,8 +94,10 @@ fn head(run: &Run, axis: Axis, due: Option<u32>) -> impl IntoView + use<> {
             })}
         {now
             .map(|now| {
+                // At the end there is no room beside the line for half of it.
+                let anchor = if axis.percent(now) + ROOM / 2.0 > 100.0 { "end" } else { "middle" };
                 view! {
-                    <text class="now" x=axis.share(now) y="18" text-anchor="middle">
+                    <text class="now" x=axis.share(now) y="18" text-anchor=anchor>
                         {format!("now {}", short_seconds(now).trim_end_matches(" s"))}
                     </text>
                 }

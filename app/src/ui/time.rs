@@ -71,9 +71,10 @@ pub fn ago(now: i64, at: OffsetDateTime) -> String {
     }
 }
 
-/// Two decimals, as seconds are compared.
+/// Two decimals, as seconds are compared; one from 100 s on.
 pub fn seconds(milliseconds: u32) -> String {
-    format!("{:.2}", f64::from(milliseconds) / 1000.0)
+    let decimals = if milliseconds < 100_000 { 2 } else { 1 };
+    format!("{:.decimals$}", f64::from(milliseconds) / 1000.0)
 }
 
 /// One decimal, as seconds are said in a sentence.
