@@ -57,6 +57,10 @@ impl Run {
         if matches!(status, PodStatus::Stopped | PodStatus::Deleted) {
             steps.iter_mut().filter(|step| step.state == StepState::Now).for_each(|step| step.state = StepState::Later);
         }
+        // What was put off until the pod was given up.
+        if status == PodStatus::Failed {
+            steps.iter_mut().filter(|step| step.state == StepState::Later).for_each(|step| step.state = StepState::Failed);
+        }
         let going = steps.iter().any(|step| step.state == StepState::Now) && status != PodStatus::Failed;
         let ended = steps.iter().filter_map(|step| Some(step.began? + step.took?)).max().unwrap_or(0);
         let began = steps.iter().filter_map(|step| step.began).max().unwrap_or(0);
@@ -228,5 +232,6 @@ mod tests {
         assert_eq!((queued.outcome(), queued.elapsed), (Outcome::PutOff, 20));
         assert_eq!(queued.tally().concat(), "Waiting for room: no host has room for dev.large");
         assert_eq!(at(PodStatus::Stopped).tally().concat(), "Interrupted at reserve");
+        assert_eq!(at(PodStatus::Failed).outcome(), Outcome::FailedMachine, "it is waited for no longer");
     }
 }

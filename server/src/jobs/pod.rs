@@ -119,12 +119,9 @@ impl PodJob {
     async fn later(&self, run: &Run<'_>, row: &PodRow, after: Duration, why: Option<String>) -> Result<Progress, Halt> {
         if let Some(why) = &why {
             if row.waiting_since.is_some_and(|since| OffsetDateTime::now_utc() - since > QUEUED_AT_MOST) {
-                let failure = failure(
-                    "reserve",
-                    "no_capacity",
-                    format!("No room for 10 minutes: {why}."),
-                    "Retry later, choose a smaller tier, or ask an operator for another host.",
-                );
+                let remedy = "Retry later, choose a smaller tier, or ask an operator for another host.";
+                let mut failure = failure("reserve", "no_capacity", format!("No room for 10 minutes: {why}."), remedy);
+                failure.tried = "Every few seconds for 10 minutes".to_owned();
                 fail(run, row, failure, 1).await?;
                 return Ok(Progress::LookAgain);
             }
@@ -139,7 +136,9 @@ impl PodJob {
 /// Ends a wish that can't be fulfilled: a machine step makes the pod `failed`, a set-up step its set-up.
 async fn fail(run: &Run<'_>, row: &PodRow, mut failure: Failure, tries: i32) -> Result<(), Halt> {
     let seconds = (OffsetDateTime::now_utc() - row.wished_at).whole_seconds().max(0);
-    failure.tried = if tries > 1 { format!("{tries} tries over {seconds} s") } else { "1 try; trying again would not have helped".to_owned() };
+    if failure.tried.is_empty() {
+        failure.tried = if tries > 1 { format!("{tries} tries over {seconds} s") } else { "1 try; trying again would not have helped".to_owned() };
+    }
     let is_setup = timeline::STEPS.iter().any(|(step, _, part)| *step == failure.step && *part == timeline::Part::Setup);
     if is_setup {
         return set_up_pod::fail(run, failure).await;
