@@ -123,6 +123,25 @@ pub struct PodConfig {
     /// `https` user name and token for git's credential helper: (host, user, token).
     #[serde(default)]
     pub git_credential: Option<GitCredential>,
+    /// Where the pod's repository is reached with that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_over_ssh: Option<GitOverSsh>,
+}
+
+/// One repository that git reaches over ssh with the pod's own key, whatever form of its address is used. Other repositories
+/// never see the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitOverSsh {
+    /// Name or address of the git server, such as `github.com`.
+    pub host: String,
+    pub port: u16,
+    /// `owner/name`.
+    pub repository: String,
+    /// Scheme and authority of its `https` address, such as `https://github.com`.
+    pub origin: String,
+    /// The server's own keys, as in `known_hosts` behind the name: `ssh-ed25519 AAAA…`. Another one is refused.
+    pub host_keys: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
