@@ -14,7 +14,7 @@ pub const MAX_PROCESSES: usize = 32;
 pub const MAX_COMMAND: usize = 16 << 10;
 pub const MAX_PATH: usize = 4096;
 pub const MAX_FILE: u64 = 1 << 30;
-pub const EXEC_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
+pub const EXEC_SECONDS: std::ops::RangeInclusive<u32> = 1..=604_800;
 const MAX_LINE: usize = 512;
 const MAX_HOST_KEYS: usize = 16;
 const MAX_HOST_KEY: usize = 4096;
@@ -124,7 +124,11 @@ fn exec_spec(exec: &ExecSpec) -> Checked {
     let bytes: usize = exec.argv.iter().chain(exec.env.keys()).chain(exec.env.values()).map(|s| s.len() + 1).sum();
     check(bytes <= MAX_ARGV_BYTES, "arguments above 256 KiB")?;
     check(exec.argv.iter().all(|a| !a.contains('\0')), "an argument with NUL")?;
-    check(EXEC_SECONDS.contains(&exec.timeout_seconds), "a time-out outside of 1 s to a day")?;
+    check(EXEC_SECONDS.contains(&exec.timeout_seconds), "a time-out outside of 1 s to a week")?;
+    if let Some(pty) = &exec.pty {
+        check((1..=1000).contains(&pty.cols) && (1..=1000).contains(&pty.rows), "a terminal of that size")?;
+        check(pty.term.len() <= 64 && is_authority(&pty.term, "-._+"), "that kind of terminal")?;
+    }
     if let Some(cwd) = &exec.cwd {
         check(cwd.starts_with('/'), "a relative working folder")?;
         path(cwd)?;

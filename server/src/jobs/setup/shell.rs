@@ -58,6 +58,8 @@ impl Shell<'_> {
             cwd: cwd.map(str::to_owned),
             timeout_seconds: u32::try_from(limit.as_secs()).unwrap_or(u32::MAX),
             kill_group_on_exit: true,
+            pty: None,
+            window: false,
         };
         Command::Exec { pod: self.run.pod.0, exec }
     }
