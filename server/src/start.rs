@@ -5,7 +5,7 @@ use crate::{
     control::{ControlPlane, Parts},
     crypto::{KeyFileError, Sealer},
     db,
-    github::GitHub,
+    github::{self, GitHub},
     jobs,
     news::News,
     ssh::{Connections, SshError},
@@ -29,8 +29,8 @@ pub enum StartError {
     MasterKey(#[from] KeyFileError),
     #[error(transparent)]
     Ssh(#[from] SshError),
-    #[error("no client for GitHub: {0}")]
-    GitHub(#[from] reqwest::Error),
+    #[error(transparent)]
+    GitHub(#[from] github::StartError),
     #[error("can't listen on {address}: {error}")]
     Listen { address: std::net::SocketAddr, error: io::Error },
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod browsers;
+mod github;
 mod handle_form;
 mod page;
 mod quota;
@@ -10,6 +11,7 @@ pub mod theme;
 mod theme_form;
 mod tokens;
 
+pub use github::consent_address;
 pub use page::AccountPage;
 pub use sign_in::SignInPage;
 pub use theme_form::ThemeForm;
@@ -18,6 +20,19 @@ use crate::ids::{SessionId, TeamId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+
+/// What somebody has allowed at GitHub.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Allowed {
+    /// Nothing, or nothing that GitHub still accepts.
+    #[default]
+    Nothing,
+    /// To know who it is.
+    SignIn,
+    /// And its repositories, private ones included.
+    Repositories,
+}
 
 /// The caller itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -30,6 +45,9 @@ pub struct Me {
     pub name: String,
     pub operator: bool,
     pub personal_team: TeamId,
+    /// What the caller has allowed at GitHub.
+    #[serde(default)]
+    pub github: Allowed,
 }
 
 /// Body of PATCH /me.

@@ -1,6 +1,7 @@
 //! The caller's account: tokens, signed-in browsers, appearance, quota.
 
 use super::browsers::Browsers;
+use super::github::GitHubSection;
 use super::handle_form::HandleForm;
 use super::quota::QuotaSection;
 use super::theme_form::ThemeForm;
@@ -86,6 +87,7 @@ fn TheAccount(all: Everything) -> impl IntoView {
         <Tokens tokens />
         <Browsers sessions />
         <div class="pair gap rooms">
+            <GitHubSection allowed=me.github />
             <HandleForm me=shown />
             <Appearance />
             <QuotaSection quota />

@@ -4,6 +4,7 @@ use super::{TokenKeys, github_token, store, tokens};
 use crate::{
     control::ControlPlane,
     db,
+    github::GitHubError,
     news::{self, Change},
 };
 use async_trait::async_trait;
@@ -114,7 +115,7 @@ impl Account for ControlPlane {
             Some(cursor) => cursor.parse().ok().filter(|page| (2..=MOST_LIMIT).contains(page)).ok_or_else(bad_cursor)?,
         };
         let token = self.token_of(caller).await?;
-        let found = self.github.repositories(&token, search.as_deref(), page).await?;
+        let found = self.listened(caller, self.github.repositories(&token, search.as_deref(), page).await).await?;
         Ok(Page { items: found.items, next_cursor: found.next_page.map(|page| page.to_string()) })
     }
 
@@ -130,7 +131,15 @@ impl ControlPlane {
     async fn token_of(&self, caller: &Caller) -> AppResult<SecretString> {
         github_token(self, caller.user)
             .await?
-            .ok_or_else(|| AppError::forbidden("We hold no GitHub token of yours. Sign out and sign in again to give one."))
+            .ok_or_else(|| AppError::forbidden("We hold no GitHub token of yours. Renew it on your account's page."))
+    }
+
+    /// What GitHub answered to a call with the caller's token.
+    async fn listened<T>(&self, caller: &Caller, answer: Result<T, GitHubError>) -> AppResult<T> {
+        if let Err(error) = &answer {
+            super::heard(self, caller.user, error).await;
+        }
+        Ok(answer?)
     }
 }
 

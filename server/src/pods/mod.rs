@@ -2,7 +2,9 @@
 
 mod access;
 pub mod event_store;
+pub mod git_access;
 mod inside;
+pub mod keys;
 pub mod placement;
 pub mod plan;
 pub mod quota;

@@ -4,6 +4,7 @@
 //! connections of their own: a download never stands before a keystroke.
 
 mod connection;
+pub mod pair;
 
 pub use connection::{SshError, Stream};
 

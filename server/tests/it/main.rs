@@ -6,6 +6,7 @@ mod database;
 mod doors;
 mod fleet;
 mod hosts;
+mod keys;
 mod pods;
 mod queue;
 mod queue_model;
