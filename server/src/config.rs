@@ -141,6 +141,8 @@ pub struct Config {
     pub github_client_secret: SecretString,
     #[command(flatten)]
     pub github_app: GitHubAppConfig,
+    #[command(flatten)]
+    pub gateway: GatewayConfig,
     /// What `cargo leptos build` has made
     #[arg(long, env = "PINACLE_SITE_ROOT", default_value = "site")]
     pub site_root: PathBuf,
@@ -168,6 +170,21 @@ pub struct GitHubAppConfig {
     /// Private key of the GitHub App, in PEM
     #[arg(long, env = "PINACLE_GITHUB_APP_KEY_FILE", requires = "github_app_id")]
     pub github_app_key_file: Option<PathBuf>,
+}
+
+/// Pods over SSH. Without an address to listen on there is none.
+#[derive(Args, Clone)]
+pub struct GatewayConfig {
+    /// Address and port that the SSH gateway listens on
+    #[arg(long, env = "PINACLE_GATEWAY_LISTEN", requires = "gateway_key_file")]
+    pub gateway_listen: Option<SocketAddr>,
+    /// OpenSSH private key that the SSH gateway shows
+    #[arg(long, env = "PINACLE_GATEWAY_KEY_FILE")]
+    pub gateway_key_file: Option<PathBuf>,
+    /// Name and port that people reach the SSH gateway by, such as `ssh.pinacle.example` or `ssh.pinacle.example:2222`; the
+    /// dashboard's name and the port that it listens on if left out
+    #[arg(long, env = "PINACLE_GATEWAY_ADDRESS")]
+    pub gateway_address: Option<String>,
 }
 
 /// How long a pod's set-up may take.

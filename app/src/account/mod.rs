@@ -5,6 +5,7 @@ mod browsers;
 mod github;
 mod handle_form;
 mod page;
+mod public_keys;
 mod quota;
 mod sign_in;
 pub mod theme;
@@ -16,7 +17,7 @@ pub use page::AccountPage;
 pub use sign_in::SignInPage;
 pub use theme_form::ThemeForm;
 
-use crate::ids::{SessionId, TeamId, TokenId, UserId};
+use crate::ids::{KeyId, SessionId, TeamId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -120,6 +121,29 @@ impl std::fmt::Debug for NewTokenMade {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewTokenMade").field("listed", &self.listed).finish_non_exhaustive()
     }
+}
+
+/// A public key of the caller's GitHub account: what the SSH gateway knows it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PublicKey {
+    pub id: KeyId,
+    /// Such as `ssh-ed25519`.
+    pub kind: String,
+    /// Such as `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub first_seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// Where pods are reached over SSH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Gateway {
+    pub host: String,
+    pub port: u16,
+    /// Fingerprint of its host key.
+    pub fingerprint: String,
 }
 
 /// A signed-in browser.

@@ -18,6 +18,7 @@ mod list;
 mod log;
 mod names;
 mod new;
+mod open_in;
 mod page;
 mod plan;
 mod processes;

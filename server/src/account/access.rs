@@ -10,7 +10,7 @@ use crate::{
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode,
-    account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota},
+    account::{ApiToken, BrowserSession, Gateway, Me, MePatch, NewToken, NewTokenMade, PublicKey, Quota},
     backend::{Account, Caller, Door, Scope},
     ids::{SessionId, TokenId},
     pods::{Branch, Page, Repository, RepositoryAddress},
@@ -83,7 +83,7 @@ impl Account for ControlPlane {
     async fn sessions(&self, caller: &Caller) -> AppResult<Vec<BrowserSession>> {
         let current = match caller.door {
             Door::Session(id) => Some(id),
-            Door::Token(_) => None,
+            Door::Token(_) | Door::Key(_) => None,
         };
         store::sessions(&self.db, caller.user, current, MOST_SESSIONS).await.map_err(db::fault)
     }
@@ -123,7 +123,15 @@ impl Account for ControlPlane {
         let address = RepositoryAddress::parse(&format!("{owner}/{name}"));
         let Ok(RepositoryAddress::GitHub { owner, name }) = address else { return Err(AppError::not_found()) };
         let token = self.token_of(caller).await?;
-        Ok(self.github.branches(Some(&token), &owner, &name).await?)
+        self.listened(caller, self.github.branches(Some(&token), &owner, &name).await).await
+    }
+
+    async fn public_keys(&self, caller: &Caller) -> AppResult<Vec<PublicKey>> {
+        super::public_keys::list(self, caller.user).await
+    }
+
+    async fn gateway(&self, _caller: &Caller) -> AppResult<Option<Gateway>> {
+        Ok(self.gateway.as_ref().map(|gateway| gateway.shown.clone()))
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod access;
 pub mod cli;
+mod public_key_store;
+pub mod public_keys;
 pub mod session_store;
 pub mod sign_in;
 pub mod store;
@@ -70,6 +72,7 @@ pub async fn still_holds(control: &ControlPlane, caller: &Caller) -> AppResult<b
     let holds = match caller.door {
         Door::Session(session) => store::session_holds(&control.db, session).await,
         Door::Token(token) => store::token_holds(&control.db, token).await,
+        Door::Key(key) => public_keys::holds(control, caller.user, key).await,
     };
     holds.map_err(db::fault)
 }

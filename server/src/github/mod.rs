@@ -171,6 +171,11 @@ struct WireCommit {
 }
 
 #[derive(Deserialize)]
+struct WireKey {
+    key: String,
+}
+
+#[derive(Deserialize)]
 struct WireMembership {
     state: String,
 }
@@ -221,6 +226,18 @@ impl GitHub {
     /// Anybody's account by its present name.
     pub async fn user_by_login(&self, token: Option<&SecretString>, login: &str) -> Result<User, GitHubError> {
         self.get(token, &["users", login], &[]).await
+    }
+
+    /// The account's login as it is now. Logins are renamed and recycled; the number is not.
+    pub async fn login_of(&self, token: Option<&SecretString>, id: i64) -> Result<String, GitHubError> {
+        let user: User = self.get(token, &["user", &id.to_string()], &[]).await?;
+        if user.id == id { Ok(user.login) } else { Err(GitHubError::Unexpected("another account than was asked for".to_owned())) }
+    }
+
+    /// The public keys that an account signs in to git with, as lines of `authorized_keys`. At most a hundred.
+    pub async fn public_keys(&self, token: Option<&SecretString>, login: &str) -> Result<Vec<String>, GitHubError> {
+        let keys: Vec<WireKey> = self.get(token, &["users", login, "keys"], &[("per_page", PER_PAGE.to_string())]).await?;
+        Ok(keys.into_iter().map(|key| key.key).collect())
     }
 
     /// Whether the account is an active member of the organisation.

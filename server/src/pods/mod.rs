@@ -7,6 +7,7 @@ mod inside;
 pub mod keys;
 pub mod placement;
 pub mod plan;
+mod process;
 pub mod quota;
 pub mod store;
 mod streams;

@@ -5,6 +5,7 @@
 mod database;
 mod doors;
 mod fleet;
+mod gateway;
 mod hosts;
 mod keys;
 mod pods;

@@ -78,6 +78,8 @@ impl Stand {
             .env("DATABASE_URL", &database.url)
             .env("PINACLE_LISTEN", at.to_string())
             .env("PINACLE_DATABASE_CONNECTIONS", "5")
+            // One port, and it is the fleet's.
+            .env_remove("PINACLE_GATEWAY_LISTEN")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
