@@ -34,6 +34,8 @@ AuthorizedKeysFile $work/key.pub
 StrictModes no
 UsePAM no
 PermitRootLogin prohibit-password
+# What this user's own shell does first (~/.bashrc) is no part of the peer.
+SetEnv HOME=$work
 PidFile none
 SSHD
 mkdir -p /run/sshd
