@@ -5,9 +5,9 @@ set -euo pipefail
 STACK=image
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-VERSION=base-2026.11
+VERSION=base-2026.12
 PACKAGES=bash,bash-completion,build-essential,ca-certificates,coreutils,curl,dnsutils,file,git,iproute2,iputils-ping,jq,less,libcap2-bin
-PACKAGES+=,locales,make,ncurses-term,netcat-openbsd,nodejs,npm,openssh-client,pkg-config,procps,psmisc,python3,python3-pip,python3-venv
+PACKAGES+=,locales,make,ncurses-term,netcat-openbsd,nodejs,npm,openssh-client,openssh-sftp-server,pkg-config,procps,psmisc,python3,python3-pip,python3-venv
 PACKAGES+=,rsync,sudo,tmux,tzdata,unzip,vim,wget,xz-utils,zip
 
 IMAGE="$CACHE/image/$VERSION"

@@ -36,6 +36,8 @@ LAN_ADDRESS=192.168.77.1
 
 SERVER_PORT="${SERVER_PORT:-$((3000 + 10 * STACK_NUMBER))}"
 GITHUB_PORT="${GITHUB_PORT:-$((SERVER_PORT + 1))}"
+GITHUB_SSH_PORT="${GITHUB_SSH_PORT:-$((SERVER_PORT + 2))}"
+GATEWAY_PORT="${GATEWAY_PORT:-$((SERVER_PORT + 3))}"
 
 say() { printf '%s: %s\n' "$STACK" "$*" >&2; }
 die() { printf '%s: %s\n' "$STACK" "$*" >&2; exit 1; }

@@ -22,6 +22,7 @@ table ip stack {
   chain names {
     type nat hook prerouting priority dstnat;
     iifname "host*" ip daddr $INTERNET_ADDRESS tcp dport 80 dnat to $MAIN_ADDRESS:$GITHUB_PORT
+    iifname "host*" ip daddr $INTERNET_ADDRESS tcp dport 22 dnat to $MAIN_ADDRESS:$GITHUB_SSH_PORT
   }
   chain between {
     type filter hook forward priority filter; policy drop;

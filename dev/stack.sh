@@ -19,6 +19,12 @@ write_environment() {
   chmod 0700 "$keys"
   secret_file "$keys/master.key"
   secret_file "$keys/github-client-secret"
+  [ -f "$keys/github-ssh" ] || ssh-keygen -q -t ed25519 -N '' -C '' -f "$keys/github-ssh"
+  [ -f "$keys/gateway" ] || ssh-keygen -q -t ed25519 -N '' -C '' -f "$keys/gateway"
+  if [ ! -f "$keys/github-app" ]; then
+    ssh-keygen -q -t rsa -b 2048 -m PEM -N '' -C '' -f "$keys/github-app"
+    ssh-keygen -e -m PEM -f "$keys/github-app" >"$keys/github-app.pub"
+  fi
   [ -f "$keys/control" ] || ssh-keygen -q -t ed25519 -N '' -C pinacle-control -f "$keys/control"
   # What is set already wins: each part may be a real one.
   (
@@ -35,8 +41,14 @@ export PINACLE_SSH_KEY_FILE=\${PINACLE_SSH_KEY_FILE:-$keys/control}
 export PINACLE_GITHUB_URL=\${PINACLE_GITHUB_URL:-http://localhost:$GITHUB_PORT}
 export PINACLE_GITHUB_API_URL=\${PINACLE_GITHUB_API_URL:-http://localhost:$GITHUB_PORT/api/v3}
 export PINACLE_GITHUB_GIT_URL=\${PINACLE_GITHUB_GIT_URL:-$git_url}
+export PINACLE_GITHUB_SSH_URL=\${PINACLE_GITHUB_SSH_URL:-ssh://git@$GITHUB_NAME}
+export PINACLE_GITHUB_SSH_HOST_KEYS=\${PINACLE_GITHUB_SSH_HOST_KEYS:-'$(cut -d' ' -f1,2 "$keys/github-ssh.pub")'}
 export PINACLE_GITHUB_CLIENT_ID=\${PINACLE_GITHUB_CLIENT_ID:-pinacle-local}
 export PINACLE_GITHUB_CLIENT_SECRET=\${PINACLE_GITHUB_CLIENT_SECRET:-$(cat "$keys/github-client-secret")}
+export PINACLE_GITHUB_APP_ID=\${PINACLE_GITHUB_APP_ID:-pinacle-local-app}
+export PINACLE_GITHUB_APP_KEY_FILE=\${PINACLE_GITHUB_APP_KEY_FILE:-$keys/github-app}
+export PINACLE_GATEWAY_LISTEN=\${PINACLE_GATEWAY_LISTEN:-127.0.0.1:$GATEWAY_PORT}
+export PINACLE_GATEWAY_KEY_FILE=\${PINACLE_GATEWAY_KEY_FILE:-$keys/gateway}
 export PINACLE_SITE_ROOT=\${PINACLE_SITE_ROOT:-$ROOT/site}
 ENV
   )
@@ -47,9 +59,39 @@ start_github() {
   if [ "$1" -gt 0 ]; then git_url=(--git-url "http://$GITHUB_NAME") listen+=(--listen "$MAIN_ADDRESS:$GITHUB_PORT"); fi
   PINACLE_GITHUB_CLIENT_ID=pinacle-local PINACLE_GITHUB_CLIENT_SECRET="$(cat "$DATA/keys/github-client-secret")" \
     "$BIN/pinacle-dev-github" serve "${listen[@]}" --data-dir "$DATA/github" --url "http://localhost:$GITHUB_PORT" "${git_url[@]}" \
-    --callback "http://localhost:$SERVER_PORT/" >>"$DATA/github.log" 2>&1 </dev/null &
+    --callback "http://localhost:$SERVER_PORT/" --app-id pinacle-local-app --app-key "$DATA/keys/github-app.pub" >>"$DATA/github.log" 2>&1 </dev/null &
   remember_process "$DATA/github.pid" $!
   wait_for 20 "the stand-in for GitHub" curl -fs -o /dev/null "http://127.0.0.1:$GITHUB_PORT/" || { tail -5 "$DATA/github.log" >&2; return 1; }
+}
+
+# Git over ssh, for pods. A user `git` that only this sshd knows of; what it may run stands with its key.
+start_github_ssh() {
+  local folder="$DATA/github-ssh" user
+  user="git:x:$(id -u):$(id -g)::/:/bin/sh"
+  mkdir -p "$folder" /run/sshd
+  { cat /etc/passwd; printf '%s\n' "$user"; } >"$folder/passwd"
+  { cat /etc/shadow; printf 'git:*:19000:0:99999:7:::\n'; } >"$folder/shadow"
+  chmod 0600 "$folder/shadow"
+  touch "$DATA/github/authorized_keys"
+  cat >"$folder/sshd_config" <<SSHD
+ListenAddress $MAIN_ADDRESS:$GITHUB_SSH_PORT
+HostKey $DATA/keys/github-ssh
+AuthorizedKeysFile $DATA/github/authorized_keys
+AllowUsers git
+AuthenticationMethods publickey
+PermitRootLogin forced-commands-only
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+StrictModes no
+MaxStartups 100:30:300
+PrintMotd no
+PidFile none
+SSHD
+  unshare --mount sh -c 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/shadow" /etc/shadow && exec /usr/sbin/sshd -D -e -f "$1/sshd_config"' - "$folder" \
+    >>"$DATA/github-ssh.log" 2>&1 </dev/null &
+  remember_process "$DATA/github-ssh.pid" $!
+  wait_for 10 "the stand-in's sshd" bash -c "exec 3<>/dev/tcp/$MAIN_ADDRESS/$GITHUB_SSH_PORT" || { tail -5 "$DATA/github-ssh.log" >&2; return 1; }
 }
 
 up() {
@@ -65,7 +107,10 @@ up() {
     cp "$CARGO_TARGET_DIR/debug/pinacle-init-static" "$BIN/pinacle-init"
     "$ROOT/dev/net.sh" up
   fi
-  [ -n "${PINACLE_GITHUB_URL:-}" ] || start_github "$hosts"
+  if [ -z "${PINACLE_GITHUB_URL:-}" ]; then
+    start_github "$hosts"
+    [ "$hosts" -eq 0 ] || start_github_ssh
+  fi
   [ "$hosts" -eq 0 ] || "$ROOT/dev/hosts.sh" up "$hosts"
 }
 
@@ -86,6 +131,7 @@ serve() {
 down() {
   end_process "$DATA/server.pid" 20
   "$ROOT/dev/hosts.sh" down
+  end_process "$DATA/github-ssh.pid" 3
   end_process "$DATA/github.pid" 3
   "$ROOT/dev/net.sh" down
   "$ROOT/dev/postgres.sh" down

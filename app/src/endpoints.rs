@@ -1,8 +1,8 @@
 //! Every server function's path: an open page survives a deploy as long as none of these changes.
 
 use crate::account::api::{
-    Account, AccountBranches, AccountQuota, AccountRepositories, CreateToken, EndAllSessions, EndSession, ListSessions, ListTokens, RevokeToken,
-    SetHandle, SetTheme,
+    Account, AccountBranches, AccountQuota, AccountRepositories, CreateToken, EndAllSessions, EndSession, ListPublicKeys, ListSessions, ListTokens,
+    RevokeToken, SetHandle, SetTheme, SshGateway,
 };
 use crate::hosts::api::{
     AddHost, AdoptOrphan, ChangeHost, GetHost, ListHostPods, ListHosts, ListOrphans, RejoinHost, RemoveOrphan, RetireHostKey, TrustHostKey,
@@ -27,6 +27,8 @@ pub fn endpoints() -> Vec<&'static str> {
         EndAllSessions::PATH,
         AccountRepositories::PATH,
         AccountBranches::PATH,
+        ListPublicKeys::PATH,
+        SshGateway::PATH,
         SetHandle::PATH,
         SetTheme::PATH,
         ListTeams::PATH,

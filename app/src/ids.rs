@@ -34,6 +34,8 @@ id! {
     TeamId,
     PodId,
     HostId,
+    /// A public key of a person's.
+    KeyId,
     /// The `jti` of an API token.
     TokenId,
     /// A signed-in browser; not the secret in its cookie.

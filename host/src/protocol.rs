@@ -107,7 +107,13 @@ pub enum Command {
     /// Stream: the log of one process, from its beginning or its last 1 MiB, then as it grows.
     ProcessLog { pod: Uuid, name: String },
     /// Stream: a TCP connection to what listens on this port inside the pod.
-    Connect { pod: Uuid, port: u16 },
+    Connect {
+        pod: Uuid,
+        port: u16,
+        /// Neither end sends more than [`crate::frame::WINDOW`] that the other has not said to have taken.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        window: bool,
+    },
 }
 
 /// What a pod gets to know. Values are secret: neither `Debug` nor a log shows them.
@@ -123,6 +129,25 @@ pub struct PodConfig {
     /// `https` user name and token for git's credential helper: (host, user, token).
     #[serde(default)]
     pub git_credential: Option<GitCredential>,
+    /// Where the pod's repository is reached with that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_over_ssh: Option<GitOverSsh>,
+}
+
+/// One repository that git reaches over ssh with the pod's own key, whatever form of its address is used. Other repositories
+/// never see the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitOverSsh {
+    /// Name or address of the git server, such as `github.com`.
+    pub host: String,
+    pub port: u16,
+    /// `owner/name`.
+    pub repository: String,
+    /// Scheme and authority of its `https` address, such as `https://github.com`.
+    pub origin: String,
+    /// The server's own keys, as in `known_hosts` behind the name: `ssh-ed25519 AAAA…`. Another one is refused.
+    pub host_keys: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -178,6 +203,22 @@ pub struct ExecSpec {
     /// With false, what it leaves in the background stays when the command itself has ended.
     #[serde(default)]
     pub kill_group_on_exit: bool,
+    /// On a terminal of its own in place of three pipes; all that it says is standard output. Implies `window`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pty: Option<PtySize>,
+    /// Neither end sends more than [`crate::frame::WINDOW`] that the other has not said to have taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub window: bool,
+}
+
+/// A terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PtySize {
+    pub cols: u16,
+    pub rows: u16,
+    /// What TERM says.
+    pub term: String,
 }
 
 /// Answer to a unary command, or the beginning of a stream.
@@ -349,6 +390,10 @@ pub enum StreamInput {
     Taken {
         bytes: u32,
     },
+    /// For the session of a command: a signal's number in Linux.
+    Signal {
+        signal: i32,
+    },
 }
 
 /// JSON frames that the host sends within a stream.
@@ -359,6 +404,10 @@ pub enum StreamOutput {
     /// Of a file that is about to be sent.
     FileInfo {
         bytes: u64,
+    },
+    /// So many bytes of input were taken, where the stream has a window.
+    Taken {
+        bytes: u32,
     },
     /// The end. `code` is None when it was ended by a signal or timed out.
     Exit {

@@ -1,6 +1,6 @@
 //! Rules for what arrives over the wire. The control plane has parsed it all before; the host trusts nothing.
 
-use crate::protocol::{Command, ExecSpec, HostError, HostErrorCode, PodConfig, ProcessSpec};
+use crate::protocol::{Command, ExecSpec, GitOverSsh, HostError, HostErrorCode, PodConfig, ProcessSpec};
 
 pub const DISK_BYTES: std::ops::RangeInclusive<u64> = (64 << 20)..=(1 << 40);
 pub const MEMORY_BYTES: std::ops::RangeInclusive<u64> = (128 << 20)..=(1 << 40);
@@ -14,8 +14,10 @@ pub const MAX_PROCESSES: usize = 32;
 pub const MAX_COMMAND: usize = 16 << 10;
 pub const MAX_PATH: usize = 4096;
 pub const MAX_FILE: u64 = 1 << 30;
-pub const EXEC_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
+pub const EXEC_SECONDS: std::ops::RangeInclusive<u32> = 1..=604_800;
 const MAX_LINE: usize = 512;
+const MAX_HOST_KEYS: usize = 16;
+const MAX_HOST_KEY: usize = 4096;
 
 type Checked = Result<(), HostError>;
 
@@ -65,7 +67,27 @@ fn pod_config(config: &PodConfig) -> Checked {
             check(value.len() <= MAX_ENV_VALUE && !value.contains(['\0', '\n', '\r']), "a git credential of several lines")?;
         }
     }
-    Ok(())
+    config.git_over_ssh.as_ref().map_or(Ok(()), git_over_ssh)
+}
+
+fn git_over_ssh(git: &GitOverSsh) -> Checked {
+    check(is_authority(&git.host, "-.:") && git.host.len() <= MAX_LINE && git.port > 0, "that address of a git server")?;
+    let origin = git.origin.strip_prefix("https://").or_else(|| git.origin.strip_prefix("http://")).unwrap_or("");
+    check(is_authority(origin, "-.:[]") && git.origin.len() <= MAX_LINE, "that origin of a repository")?;
+    let part = |text: &str| is_authority(text, "-._") && !text.starts_with('-') && text != "." && text != "..";
+    let named = git.repository.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name));
+    check(named && git.repository.len() <= MAX_LINE, "that name of a repository")?;
+    check((1..=MAX_HOST_KEYS).contains(&git.host_keys.len()), "a git server without keys, or with so many")?;
+    let key = |line: &String| {
+        let fine = |word: &str| is_authority(word, "-.@+/=");
+        line.len() <= MAX_HOST_KEY && line.split_once(' ').is_some_and(|(kind, data)| fine(kind) && fine(data))
+    };
+    check(git.host_keys.iter().all(key), "that key of a git server")
+}
+
+/// Letters, digits and these, at least one.
+fn is_authority(text: &str, beside: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || beside.as_bytes().contains(&b))
 }
 
 fn environment(env: &std::collections::BTreeMap<String, String>) -> Checked {
@@ -102,7 +124,11 @@ fn exec_spec(exec: &ExecSpec) -> Checked {
     let bytes: usize = exec.argv.iter().chain(exec.env.keys()).chain(exec.env.values()).map(|s| s.len() + 1).sum();
     check(bytes <= MAX_ARGV_BYTES, "arguments above 256 KiB")?;
     check(exec.argv.iter().all(|a| !a.contains('\0')), "an argument with NUL")?;
-    check(EXEC_SECONDS.contains(&exec.timeout_seconds), "a time-out outside of 1 s to a day")?;
+    check(EXEC_SECONDS.contains(&exec.timeout_seconds), "a time-out outside of 1 s to a week")?;
+    if let Some(pty) = &exec.pty {
+        check((1..=1000).contains(&pty.cols) && (1..=1000).contains(&pty.rows), "a terminal of that size")?;
+        check(pty.term.len() <= 64 && is_authority(&pty.term, "-._+"), "that kind of terminal")?;
+    }
     if let Some(cwd) = &exec.cwd {
         check(cwd.starts_with('/'), "a relative working folder")?;
         path(cwd)?;
@@ -162,6 +188,31 @@ mod tests {
         {
             config.git_credential = Some(crate::protocol::GitCredential { origin: origin.into(), username: "u".into(), token: "t".into() });
             assert_eq!(pod_config(&config).is_ok(), fine, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_repository_over_ssh_cannot_leave_its_line_of_a_configuration() {
+        let good = GitOverSsh {
+            host: "github.com".into(),
+            port: 22,
+            repository: "owner/site.js".into(),
+            origin: "https://github.com".into(),
+            host_keys: vec!["ssh-ed25519 AAAA+/=".into()],
+        };
+        assert!(git_over_ssh(&good).is_ok());
+        for broken in [
+            GitOverSsh { host: "a\n  ProxyCommand x".into(), ..good.clone() },
+            GitOverSsh { host: "a b".into(), ..good.clone() },
+            GitOverSsh { port: 0, ..good.clone() },
+            GitOverSsh { repository: "../x".into(), ..good.clone() },
+            GitOverSsh { repository: "-o/x".into(), ..good.clone() },
+            GitOverSsh { repository: "o/x\"]".into(), ..good.clone() },
+            GitOverSsh { origin: "https://a\"]\n[core]".into(), ..good.clone() },
+            GitOverSsh { host_keys: vec![], ..good.clone() },
+            GitOverSsh { host_keys: vec!["ssh-ed25519 AAAA\n* ssh-rsa".into()], ..good.clone() },
+        ] {
+            assert!(git_over_ssh(&broken).is_err(), "{broken:?}");
         }
     }
 

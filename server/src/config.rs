@@ -82,6 +82,12 @@ pub enum OperatorCommand {
     },
 }
 
+/// As docs.github.com publishes them ("GitHub's SSH key fingerprints").
+const GITHUB_HOST_KEYS: [&str; 2] = [
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+    "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=",
+];
+
 #[derive(Args, Clone)]
 pub struct Config {
     /// Postgres, 15 or newer
@@ -123,10 +129,20 @@ pub struct Config {
     /// Where pods clone from GitHub
     #[arg(long, env = "PINACLE_GITHUB_GIT_URL", default_value = "https://github.com")]
     pub github_git_url: Url,
+    /// Where pods reach GitHub's git over ssh, with their deploy keys
+    #[arg(long, env = "PINACLE_GITHUB_SSH_URL", default_value = "ssh://git@github.com")]
+    pub github_ssh_url: Url,
+    /// The keys that GitHub's ssh shows, as lines of `known_hosts` without the name, separated by commas; another one is refused
+    #[arg(long, env = "PINACLE_GITHUB_SSH_HOST_KEYS", value_delimiter = ',', default_values_t = GITHUB_HOST_KEYS.map(str::to_owned))]
+    pub github_ssh_host_keys: Vec<String>,
     #[arg(long, env = "PINACLE_GITHUB_CLIENT_ID")]
     pub github_client_id: String,
     #[arg(long, env = "PINACLE_GITHUB_CLIENT_SECRET", hide_env_values = true)]
     pub github_client_secret: SecretString,
+    #[command(flatten)]
+    pub github_app: GitHubAppConfig,
+    #[command(flatten)]
+    pub gateway: GatewayConfig,
     /// What `cargo leptos build` has made
     #[arg(long, env = "PINACLE_SITE_ROOT", default_value = "site")]
     pub site_root: PathBuf,
@@ -143,6 +159,32 @@ pub struct Config {
     pub quota: QuotaConfig,
     #[command(flatten)]
     pub setup: SetupConfig,
+}
+
+/// A GitHub App, for repositories that take no deploy key. Without one, what is private and takes none can't be cloned.
+#[derive(Args, Clone)]
+pub struct GitHubAppConfig {
+    /// Client id of the GitHub App
+    #[arg(long, env = "PINACLE_GITHUB_APP_ID", requires = "github_app_key_file")]
+    pub github_app_id: Option<String>,
+    /// Private key of the GitHub App, in PEM
+    #[arg(long, env = "PINACLE_GITHUB_APP_KEY_FILE", requires = "github_app_id")]
+    pub github_app_key_file: Option<PathBuf>,
+}
+
+/// Pods over SSH. Without an address to listen on there is none.
+#[derive(Args, Clone)]
+pub struct GatewayConfig {
+    /// Address and port that the SSH gateway listens on
+    #[arg(long, env = "PINACLE_GATEWAY_LISTEN", requires = "gateway_key_file")]
+    pub gateway_listen: Option<SocketAddr>,
+    /// OpenSSH private key that the SSH gateway shows
+    #[arg(long, env = "PINACLE_GATEWAY_KEY_FILE")]
+    pub gateway_key_file: Option<PathBuf>,
+    /// Name and port that people reach the SSH gateway by, such as `ssh.pinacle.example` or `ssh.pinacle.example:2222`; the
+    /// dashboard's name and the port that it listens on if left out
+    #[arg(long, env = "PINACLE_GATEWAY_ADDRESS")]
+    pub gateway_address: Option<String>,
 }
 
 /// How long a pod's set-up may take.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod crypto;
 pub mod db;
+pub mod gateway;
 pub mod github;
 pub mod health;
 pub mod hosts;

@@ -4,8 +4,8 @@ use crate::{
     config::Config,
     control::{ControlPlane, Parts},
     crypto::{KeyFileError, Sealer},
-    db,
-    github::GitHub,
+    db, gateway,
+    github::{self, GitHub},
     jobs,
     news::News,
     ssh::{Connections, SshError},
@@ -29,8 +29,10 @@ pub enum StartError {
     MasterKey(#[from] KeyFileError),
     #[error(transparent)]
     Ssh(#[from] SshError),
-    #[error("no client for GitHub: {0}")]
-    GitHub(#[from] reqwest::Error),
+    #[error(transparent)]
+    GitHub(#[from] github::StartError),
+    #[error("the SSH gateway can't be opened: {0}")]
+    Gateway(#[from] gateway::GatewayError),
     #[error("can't listen on {address}: {error}")]
     Listen { address: std::net::SocketAddr, error: io::Error },
     #[error(transparent)]
@@ -42,7 +44,8 @@ async fn parts(config: Config) -> Result<ControlPlane, StartError> {
     let connections = Connections::new(&config.ssh_key_file)?;
     let github = GitHub::new(&config)?;
     let db = db::open(&config).await?;
-    Ok(ControlPlane::new(Parts { config, db, sealer, github, news: News::default(), connections }))
+    let gateway = gateway::Identity::of(&config)?;
+    Ok(ControlPlane::new(Parts { config, db, sealer, github, news: News::default(), connections, gateway }))
 }
 
 /// Cancelled by SIGTERM or SIGINT.
@@ -67,6 +70,7 @@ pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> 
     let address = config.listen;
     let control = parts(config).await?;
     let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })?;
+    let ssh = gateway::listen(&control).await?;
     let state = AppState::new(control.clone(), stop.clone());
     let mut tasks = JoinSet::new();
     // It outlives the stop: what ends still tells its watchers.
@@ -75,9 +79,14 @@ pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> 
     if with_worker {
         tasks.spawn(jobs::work(control.clone(), stop.clone()));
     }
+    let mut gateway = JoinSet::new();
+    if let Some(listener) = ssh {
+        gateway.spawn(gateway::serve(listener, control.clone(), stop.clone()));
+    }
     tracing::info!(%address, url = %control.config.url, "serving");
     let served = web::serve(listener, web::router(state), stop.clone()).await;
     stop.cancel();
+    while gateway.join_next().await.is_some() {}
     finish(tasks, listening, usize::from(with_worker)).await;
     Ok(served?)
 }

@@ -1,7 +1,7 @@
 //! What the browser may ask of the caller's own account.
 
 use super::theme::Theme;
-use super::{ApiToken, BrowserSession, Me, NewTokenMade, Quota, TokenScope};
+use super::{ApiToken, BrowserSession, Gateway, Me, NewTokenMade, PublicKey, Quota, TokenScope};
 use crate::error::AppError;
 use crate::ids::{SessionId, TokenId};
 use crate::pods::{Branch, Page, Repository};
@@ -73,6 +73,18 @@ pub async fn account_repositories(search: Option<String>, cursor: Option<String>
 pub async fn account_branches(owner: String, name: String) -> Result<Vec<Branch>, AppError> {
     let (backend, caller) = crate::server::door()?;
     backend.branches(&caller, &owner, &name).await
+}
+
+#[server(prefix = "/fn", endpoint = "account/public-keys")]
+pub async fn list_public_keys() -> Result<Vec<PublicKey>, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.public_keys(&caller).await
+}
+
+#[server(prefix = "/fn", endpoint = "account/gateway")]
+pub async fn ssh_gateway() -> Result<Option<Gateway>, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.gateway(&caller).await
 }
 
 /// Without JavaScript the browser comes back to the page it was on, in the new theme.

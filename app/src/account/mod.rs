@@ -2,22 +2,38 @@
 
 pub mod api;
 mod browsers;
+mod github;
 mod handle_form;
 mod page;
+mod public_keys;
 mod quota;
 mod sign_in;
 pub mod theme;
 mod theme_form;
 mod tokens;
 
+pub use github::consent_address;
 pub use page::AccountPage;
 pub use sign_in::SignInPage;
 pub use theme_form::ThemeForm;
 
-use crate::ids::{SessionId, TeamId, TokenId, UserId};
+use crate::ids::{KeyId, SessionId, TeamId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+
+/// What somebody has allowed at GitHub.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Allowed {
+    /// Nothing, or nothing that GitHub still accepts.
+    #[default]
+    Nothing,
+    /// To know who it is.
+    SignIn,
+    /// And its repositories, private ones included.
+    Repositories,
+}
 
 /// The caller itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -30,6 +46,9 @@ pub struct Me {
     pub name: String,
     pub operator: bool,
     pub personal_team: TeamId,
+    /// What the caller has allowed at GitHub.
+    #[serde(default)]
+    pub github: Allowed,
 }
 
 /// Body of PATCH /me.
@@ -102,6 +121,29 @@ impl std::fmt::Debug for NewTokenMade {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewTokenMade").field("listed", &self.listed).finish_non_exhaustive()
     }
+}
+
+/// A public key of the caller's GitHub account: what the SSH gateway knows it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PublicKey {
+    pub id: KeyId,
+    /// Such as `ssh-ed25519`.
+    pub kind: String,
+    /// Such as `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub first_seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// Where pods are reached over SSH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Gateway {
+    pub host: String,
+    pub port: u16,
+    /// Fingerprint of its host key.
+    pub fingerprint: String,
 }
 
 /// A signed-in browser.

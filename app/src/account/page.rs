@@ -1,12 +1,14 @@
 //! The caller's account: tokens, signed-in browsers, appearance, quota.
 
 use super::browsers::Browsers;
+use super::github::GitHubSection;
 use super::handle_form::HandleForm;
+use super::public_keys::PublicKeys;
 use super::quota::QuotaSection;
 use super::theme_form::ThemeForm;
 use super::tokens::Tokens;
-use super::{ApiToken, BrowserSession, Me, Quota, api};
-use crate::error::AppResult;
+use super::{ApiToken, BrowserSession, Gateway, Me, PublicKey, Quota, api};
+use crate::error::{AppError, AppResult};
 use crate::ui::icon::Icon;
 use crate::ui::keys::{letters_act, set_letters_act};
 use crate::ui::problem::Problem;
@@ -20,6 +22,9 @@ struct Everything {
     tokens: Vec<ApiToken>,
     sessions: Vec<BrowserSession>,
     quota: Quota,
+    gateway: Option<Gateway>,
+    /// Or why GitHub's could not be had; the rest of the page is there all the same.
+    keys: Result<Vec<PublicKey>, AppError>,
 }
 
 async fn load() -> AppResult<Everything> {
@@ -27,7 +32,9 @@ async fn load() -> AppResult<Everything> {
     let tokens = api::list_tokens(None).await?.items;
     let sessions = api::list_sessions().await?;
     let quota = api::account_quota().await?;
-    Ok(Everything { me, tokens, sessions, quota })
+    let gateway = api::ssh_gateway().await?;
+    let keys = api::list_public_keys().await;
+    Ok(Everything { me, tokens, sessions, quota, gateway, keys })
 }
 
 #[component]
@@ -50,7 +57,8 @@ pub fn AccountPage() -> impl IntoView {
 
 #[component]
 fn TheAccount(all: Everything) -> impl IntoView {
-    let Everything { me, tokens, sessions, quota } = all;
+    let Everything { me, tokens, sessions, quota, gateway, keys } = all;
+    let has_gateway = gateway.is_some();
     let shown = RwSignal::new(me.clone());
     view! {
         <div class="head">
@@ -73,7 +81,14 @@ fn TheAccount(all: Everything) -> impl IntoView {
             <a href="#browsers" rel="external">
                 "Browsers"
             </a>
-            <a href="#handle" rel="external">
+            {has_gateway
+                .then(|| {
+                    view! {
+                        <a href="#keys" rel="external">
+                            "SSH keys"
+                        </a>
+                    }
+                })} <a href="#handle" rel="external">
                 "Handle"
             </a>
             <a href="#appearance" rel="external">
@@ -85,7 +100,9 @@ fn TheAccount(all: Everything) -> impl IntoView {
         </nav>
         <Tokens tokens />
         <Browsers sessions />
+        <PublicKeys keys gateway />
         <div class="pair gap rooms">
+            <GitHubSection allowed=me.github />
             <HandleForm me=shown />
             <Appearance />
             <QuotaSection quota />

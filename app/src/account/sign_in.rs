@@ -50,9 +50,9 @@ fn Gate(way_in: Signal<String>) -> impl IntoView {
                             <dd>"Your login and your verified e-mail address."</dd>
                         </div>
                         <div>
-                            <dt>"For your pods"</dt>
+                            <dt>"Later, when you want it"</dt>
                             <dd>
-                                "Access to your repositories: GitHub has no narrower right that includes private ones. Pinacle lists them, clones those that you pick, and gives each pod one deploy key, which goes when the pod goes."
+                                "Access to your repositories, for private ones and for pushing: GitHub has no narrower right that includes them. Pinacle lists them, and gives each pod one deploy key for its repository, which goes when the pod goes."
                             </dd>
                         </div>
                         <div>
@@ -99,7 +99,7 @@ fn reason(code: &str) -> (&'static str, &'static str, &'static [(&'static str, &
     match code {
         "consent_refused" => (
             "GitHub says that you declined",
-            "Pinacle got no right and stored nothing. It needs your login and your verified e-mail address to sign you in, and access to your repositories to clone those that you pick.",
+            "Pinacle got no right and stored nothing. It needs your login and your verified e-mail address to sign you in; access to your repositories is asked for when you want it.",
             &[],
             "Continue with GitHub",
             "github",

@@ -1,7 +1,7 @@
 //! The caller's own account: who it is, its tokens, its signed-in browsers, what GitHub offers it.
 
 use super::Caller;
-use crate::account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota};
+use crate::account::{ApiToken, BrowserSession, Gateway, Me, MePatch, NewToken, NewTokenMade, PublicKey, Quota};
 use crate::error::AppResult;
 use crate::ids::{SessionId, TokenId};
 use crate::pods::{Branch, Page, Repository};
@@ -25,4 +25,8 @@ pub trait Account: Send + Sync {
     /// Repositories of the caller's GitHub account, newest push first.
     async fn repositories(&self, caller: &Caller, search: Option<String>, cursor: Option<String>) -> AppResult<Page<Repository>>;
     async fn branches(&self, caller: &Caller, owner: &str, name: &str) -> AppResult<Vec<Branch>>;
+    /// The keys that the SSH gateway takes from the caller, as its GitHub account has them.
+    async fn public_keys(&self, caller: &Caller) -> AppResult<Vec<PublicKey>>;
+    /// None: this installation has no SSH gateway.
+    async fn gateway(&self, caller: &Caller) -> AppResult<Option<Gateway>>;
 }

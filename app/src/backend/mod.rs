@@ -8,10 +8,13 @@ mod teams;
 
 pub use account::Account;
 pub use hosts::Hosts;
-pub use pods::{FileContent, Pods, TerminalConnection, TerminalInput, TerminalOutput};
+pub use pods::{
+    ByteConnection, ByteControl, ByteInput, ByteOutput, FileContent, Pods, ProcessStart, Program, Pty, TerminalConnection, TerminalInput,
+    TerminalOutput,
+};
 pub use teams::Teams;
 
-use crate::ids::{SessionId, TokenId, UserId};
+use crate::ids::{KeyId, SessionId, TokenId, UserId};
 
 /// Every noun's trait together.
 pub trait Backend: Account + Teams + Pods + Hosts + 'static {}
@@ -40,4 +43,6 @@ pub enum Door {
     Session(SessionId),
     /// An API token.
     Token(TokenId),
+    /// A public key at the SSH gateway.
+    Key(KeyId),
 }

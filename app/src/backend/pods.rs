@@ -8,6 +8,7 @@ use crate::pods::{ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
 #[async_trait]
@@ -45,6 +46,80 @@ pub trait Pods: Send + Sync {
     /// Attaches to the terminal of this name, made if it is not there.
     async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, cols: u16, rows: u16) -> AppResult<TerminalConnection>;
     async fn end_terminal(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()>;
+    /// The pod that people call `<name>.<handle of its owner>`.
+    async fn pod_at(&self, caller: &Caller, name: &str, handle: &str) -> AppResult<Pod>;
+    /// Starts a shell or a command for somebody at the other end of a connection; it is hung up with the connection.
+    async fn open_process(&self, caller: &Caller, id: PodId, start: ProcessStart) -> AppResult<ByteConnection>;
+    /// Connects to what listens on a port of the pod's own.
+    async fn connect_port(&self, caller: &Caller, id: PodId, port: u16) -> AppResult<ByteConnection>;
+}
+
+/// What runs at the pod's end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessStart {
+    pub program: Program,
+    pub env: BTreeMap<String, String>,
+    /// On a terminal of its own.
+    pub pty: Option<Pty>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// A login shell.
+    Shell,
+    /// For the pod's shell.
+    Command(String),
+    /// The pod's own server for files.
+    Sftp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pty {
+    pub cols: u16,
+    pub rows: u16,
+    /// What TERM says.
+    pub term: String,
+}
+
+/// Bytes both ways, bounded both ways. `ByteControl::Taken` says what was taken of the output; without it the pod stops.
+pub struct ByteConnection {
+    pub input: mpsc::Sender<ByteInput>,
+    pub control: mpsc::Sender<ByteControl>,
+    pub output: mpsc::Receiver<ByteOutput>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ByteInput {
+    Data(Bytes),
+    Eof,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteControl {
+    /// Bytes.
+    Taken(u32),
+    Resize {
+        cols: u16,
+        rows: u16,
+    },
+    /// Its number in Linux.
+    Signal(i32),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ByteOutput {
+    Data(Bytes),
+    /// Standard error.
+    ErrorData(Bytes),
+    /// The end; of a command by its exit code or by a signal's number.
+    Exit {
+        code: Option<i32>,
+        signal: Option<i32>,
+    },
+    /// The connection was lost.
+    Closed {
+        reason: String,
+    },
 }
 
 /// A file on its way, with its length in bytes.

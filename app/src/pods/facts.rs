@@ -2,6 +2,7 @@
 
 use super::feed::Feed;
 use super::{Pod, PodLive, PodStatus, Tier};
+use crate::account::consent_address;
 use crate::ui::clock::Ago;
 use crate::ui::copy::Copy;
 use crate::ui::status::Status;
@@ -22,7 +23,7 @@ pub fn Facts(feed: Feed) -> impl IntoView {
                     let (running, tier) = feed.pod.with(|pod| (pod.status == PodStatus::Running, pod.tier));
                     feed.live.with(|live| live.as_ref().filter(|_| running).map(|live| meters(live, tier)))
                 }}
-                {move || feed.pod.with(place)} <div>
+                {move || feed.pod.with(git)} {move || feed.pod.with(place)} <div>
                     <dt>"This month"</dt>
                     <dd>
                         {move || format!("{} running", long_span(feed.month.read().running_seconds))} <br />
@@ -87,6 +88,32 @@ fn meters(live: &PodLive, tier: Tier) -> impl IntoView + use<> {
             }
         })
         .collect_view()
+}
+
+/// Which way git goes, and why not another.
+fn git(pod: &Pod) -> Option<impl IntoView + use<>> {
+    let access = pod.git_access.clone()?;
+    let why = access.why.map(|why| {
+        let consent = why.consent_helps().then(|| {
+            let address = consent_address(&format!("/pods/{}", pod.id));
+            view! {
+                " "
+                <a href=address rel="external">
+                    "Allow it"
+                </a>
+            }
+        });
+        view! {
+            <br />
+            <span class="dim">{why.words()} {consent}</span>
+        }
+    });
+    Some(view! {
+        <div>
+            <dt>"Git"</dt>
+            <dd title=access.way.words()>{access.way.label()} {why}</dd>
+        </div>
+    })
 }
 
 fn place(pod: &Pod) -> impl IntoView + use<> {

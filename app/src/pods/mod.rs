@@ -10,6 +10,7 @@ mod feed;
 mod files;
 mod filter;
 mod form;
+mod git_access;
 mod happened;
 mod head;
 mod lines;
@@ -17,6 +18,7 @@ mod list;
 mod log;
 mod names;
 mod new;
+mod open_in;
 mod page;
 mod plan;
 mod processes;
@@ -34,6 +36,7 @@ mod timeline_table;
 mod timeline_view;
 mod wishes;
 
+pub use git_access::{GitAccess, GitWay, GitWhy};
 pub use list::PodsPage;
 pub use names::{NameError, PodName};
 pub use new::NewPodPage;
@@ -200,6 +203,9 @@ pub struct Pod {
     /// When the sandbox that runs now was booted.
     #[serde(with = "time::serde::rfc3339::option")]
     pub running_since: Option<OffsetDateTime>,
+    /// How its git reaches GitHub; None before that was settled, and where its repository is elsewhere.
+    #[serde(default)]
+    pub git_access: Option<GitAccess>,
 }
 
 /// Why a machine step failed.

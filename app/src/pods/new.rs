@@ -5,7 +5,8 @@ use super::form::Typed;
 use super::repository_field::RepositoryField;
 use super::tier_field::TierField;
 use super::{Branch, PodName, Repository, RepositoryAddress, Tier};
-use crate::account::api::{account_branches, account_repositories};
+use crate::account::api::{account, account_branches, account_repositories};
+use crate::account::{Allowed, consent_address};
 use crate::error::{AppError, AppResult, ErrorCode};
 use crate::teams::{Team, api::list_teams};
 use crate::ui::clock::Clock;
@@ -26,6 +27,8 @@ struct Offer {
     more: bool,
     /// Why GitHub gave none.
     silent: Option<String>,
+    /// At GitHub.
+    allowed: Allowed,
     teams: Vec<Team>,
     name: String,
     branches: Listed,
@@ -58,7 +61,9 @@ async fn load(typed: Typed) -> AppResult<Offer> {
         Err(error) => (Vec::new(), false, Some(error.message)),
     };
     let teams = list_teams().await.unwrap_or_default();
-    Ok(Offer { repositories, more, silent, teams, name, branches: branches_of(&typed.repository).await, refused })
+    // After the list, which finds out whether GitHub still accepts it.
+    let allowed = account().await?.github;
+    Ok(Offer { repositories, more, silent, allowed, teams, name, branches: branches_of(&typed.repository).await, refused })
 }
 
 /// Branches through GitHub's API; none for an address elsewhere, whose branch is typed.
@@ -105,6 +110,24 @@ pub fn NewPodPage() -> impl IntoView {
             </Suspense>
         </main>
     }
+}
+
+/// Private repositories are asked for when somebody wants one, and not before.
+fn consent(allowed: Allowed) -> Option<impl IntoView> {
+    let (words, link) = match allowed {
+        Allowed::Repositories => return None,
+        Allowed::SignIn => ("Private ones are not listed, and pods can't push: ", "allow access to repositories"),
+        Allowed::Nothing => ("GitHub no longer accepts what you allowed: ", "renew access"),
+    };
+    Some(view! {
+        <p class="hint">
+            {words}
+            <a href=consent_address("/pods/new") rel="external">
+                {link}
+            </a>
+            "."
+        </p>
+    })
 }
 
 #[component]
@@ -194,6 +217,7 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
                     {general}
                 </p>
                 <RepositoryField known more=offer.more silent=offer.silent repository error=wrong("repository") />
+                {consent(offer.allowed)}
                 <div class="pair">
                     <div class="field" hidden=move || repository.with(String::is_empty)>
                         <label for="branch">"Branch"</label>

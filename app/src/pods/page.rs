@@ -9,6 +9,7 @@ use super::files::Files;
 use super::happened::Happened;
 use super::head::PodHead;
 use super::log::Log;
+use super::open_in::OpenIn;
 use super::processes::Processes;
 use super::terminal::Terminals;
 use super::timeline_view::TimelineView;
@@ -86,6 +87,7 @@ fn ThePod(start: PodStart) -> impl IntoView {
                     <Log feed jump />
                 </div>
                 <aside aria-label="About this pod">
+                    <OpenIn pod />
                     <Facts feed />
                     <Files feed />
                     <Happened feed />

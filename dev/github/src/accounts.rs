@@ -13,6 +13,9 @@ pub struct Account {
     /// Its tokens are refused, until it signs in again.
     #[serde(default)]
     pub revoked: bool,
+    /// Public keys that it signs in to git with.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// The accounts that are there from the beginning.
@@ -32,6 +35,7 @@ pub fn initial() -> Vec<Account> {
         email: format!("{login}@example.test"),
         verified: true,
         revoked: false,
+        keys: Vec::new(),
     })
     .collect()
 }

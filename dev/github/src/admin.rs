@@ -70,6 +70,7 @@ async fn create(State(shared): State<Shared>, Json(new): Json<NewAccount>) -> Re
         login: new.login,
         verified: true,
         revoked: false,
+        keys: Vec::new(),
     };
     world.kept.accounts.push(account.clone());
     world.save().map_err(ApiError::broken)?;
@@ -85,6 +86,8 @@ struct Change {
     email: Option<String>,
     verified: Option<bool>,
     revoked: Option<bool>,
+    /// Public keys, in place of those that it has.
+    keys: Option<Vec<String>>,
 }
 
 async fn change(State(shared): State<Shared>, Path(login): Path<String>, Json(change): Json<Change>) -> Result<Json<Account>, ApiError> {
@@ -100,6 +103,7 @@ async fn change(State(shared): State<Shared>, Path(login): Path<String>, Json(ch
     account.email = change.email.unwrap_or_else(|| account.email.clone());
     account.verified = change.verified.unwrap_or(account.verified);
     account.revoked = change.revoked.unwrap_or(account.revoked);
+    account.keys = change.keys.unwrap_or_else(|| account.keys.clone());
     let account = account.clone();
     world.save().map_err(ApiError::broken)?;
     Ok(Json(account))

@@ -2,9 +2,9 @@
 
 use crate::{
     accounts::Account,
-    git, keys,
+    app, git, keys,
     repositories::{self, Repository},
-    world::Shared,
+    world::{May, Shared},
 };
 use axum::{
     Json, Router,
@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
@@ -33,9 +33,13 @@ pub fn router(shared: Shared) -> Router<Shared> {
         .route("/user", get(me))
         .route("/user/emails", get(emails))
         .route("/user/repos", get(my_repositories))
+        .route("/user/{id}", get(user_by_id))
         .route("/users/{login}", get(user))
+        .route("/users/{login}/keys", get(public_keys))
         .route("/users/{login}/repos", get(their_repositories))
         .route("/repos/{owner}/{name}", get(repository))
+        .route("/repos/{owner}/{name}/installation", get(app::installation))
+        .route("/app/installations/{id}/access_tokens", post(app::token))
         .route("/repos/{owner}/{name}/branches", get(branches))
         .route("/repos/{owner}/{name}/branches/{*branch}", get(branch))
         .route("/repos/{owner}/{name}/keys", get(keys::list).post(keys::add))
@@ -84,16 +88,45 @@ impl IntoResponse for ApiError {
 }
 
 /// Who asks: nobody (public things are open to all), or the holder of a good token. A bad token is refused.
-pub struct Caller(pub Option<Account>);
+pub struct Caller {
+    pub account: Option<Account>,
+    may: May,
+}
 
 impl Caller {
-    pub fn account(&self) -> Result<&Account, ApiError> {
-        self.0.as_ref().ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "Requires authentication"))
+    pub fn nobody() -> Self {
+        Self { account: None, may: May::Nothing }
     }
 
-    /// Deploy keys are the owner's; to others they are not there, as at GitHub.
+    pub fn account(&self) -> Result<&Account, ApiError> {
+        self.account.as_ref().ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "Requires authentication"))
+    }
+
+    pub fn reads(&self, repository: &Repository) -> bool {
+        !repository.private
+            || match (self.may, &self.account) {
+                (May::Only(only), _) => only.repository == repository.id,
+                (May::Repositories, Some(account)) => repository.writable_by(account),
+                _ => false,
+            }
+    }
+
+    pub fn writes(&self, repository: &Repository) -> bool {
+        match (self.may, &self.account) {
+            (May::Only(only), _) => only.repository == repository.id && only.write,
+            (May::Repositories, Some(account)) => repository.writable_by(account),
+            _ => false,
+        }
+    }
+
+    pub fn owns(&self, repository: &Repository) -> bool {
+        matches!((self.may, &self.account), (May::Repositories, Some(account)) if account.id == repository.owner)
+    }
+
+    /// Deploy keys are the owner's; to others, and without the scope, they are not there, as at GitHub.
     pub fn must_own(&self, repository: &Repository) -> Result<(), ApiError> {
-        if self.account()?.id == repository.owner { Ok(()) } else { Err(ApiError::not_found()) }
+        self.account()?;
+        if self.owns(repository) { Ok(()) } else { Err(ApiError::not_found()) }
     }
 }
 
@@ -101,9 +134,9 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
-        let Some(token) = token_of(&parts.headers) else { return Ok(Self(None)) };
-        let (account, _) = shared.world().authenticate(&token).ok_or_else(ApiError::bad_credentials)?;
-        Ok(Self(Some(account)))
+        let Some(token) = token_of(&parts.headers) else { return Ok(Self::nobody()) };
+        let (account, may, _) = shared.world().authenticate(&token).ok_or_else(ApiError::bad_credentials)?;
+        Ok(Self { account: Some(account), may })
     }
 }
 
@@ -123,7 +156,7 @@ pub fn token_of(headers: &HeaderMap) -> Option<String> {
 async fn headers(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, ApiError> {
     let seen = request.headers().get(header::IF_NONE_MATCH).cloned();
     let is_read = request.method() == Method::GET;
-    let left = token_of(request.headers()).and_then(|token| shared.world().authenticate(&token)).map_or(60, |(_, left)| left);
+    let left = token_of(request.headers()).and_then(|token| shared.world().authenticate(&token)).map_or(60, |(_, _, left)| left);
     let (mut parts, body) = next.run(request).await.into_parts();
     let bytes = to_bytes(body, MOST_ANSWER).await.map_err(ApiError::broken)?;
     parts.headers.insert("x-ratelimit-limit", HeaderValue::from_static("5000"));
@@ -189,14 +222,14 @@ fn shown_account(shared: &Shared, account: &Account) -> Value {
 
 fn shown_repository(shared: &Shared, owner: &Account, repository: &Repository, caller: &Caller) -> Value {
     let full_name = format!("{}/{}", owner.login, repository.name);
-    let own = caller.0.as_ref().is_some_and(|account| account.id == owner.id);
+    let (own, push) = (caller.owns(repository), caller.writes(repository));
     json!({
         "id": repository.id, "node_id": format!("R_{}", repository.id), "name": repository.name, "full_name": full_name,
         "private": repository.private, "visibility": if repository.private { "private" } else { "public" },
         "owner": shown_account(shared, owner), "description": repository.description, "fork": false, "archived": false, "disabled": false,
         "html_url": shared.config.browser(&full_name), "clone_url": shared.config.clone_address(&full_name),
         "default_branch": "main", "size": if repository.empty { 0 } else { 8 },
-        "permissions": { "admin": own, "push": own, "pull": true },
+        "permissions": { "admin": own, "push": push, "pull": true },
         "created_at": FIRST_SAMPLES, "updated_at": FIRST_SAMPLES, "pushed_at": FIRST_SAMPLES,
     })
 }
@@ -215,9 +248,30 @@ async fn user(State(shared): State<Shared>, _: Caller, Path(login): Path<String>
     Ok(Json(shown_account(&shared, &account)))
 }
 
+async fn user_by_id(State(shared): State<Shared>, _: Caller, Path(id): Path<u64>) -> Result<Json<Value>, ApiError> {
+    let account = shared.world().account_by_id(id).cloned().ok_or_else(ApiError::not_found)?;
+    Ok(Json(shown_account(&shared, &account)))
+}
+
+async fn public_keys(
+    State(shared): State<Shared>,
+    _: Caller,
+    Path(login): Path<String>,
+    Query(page): Query<Page>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let account = shared.world().account(&login).cloned().ok_or_else(ApiError::not_found)?;
+    let items = (1..).zip(&account.keys).map(|(id, key)| json!({ "id": id, "key": key })).collect();
+    Ok(paged(&shared, &uri, &page, items))
+}
+
 async fn my_repositories(State(shared): State<Shared>, caller: Caller, Query(page): Query<Page>, uri: Uri) -> Result<Response, ApiError> {
     let account = caller.account()?;
-    let items = owned(&shared, account, &caller);
+    let mut items = owned(&shared, account, &caller);
+    for repository in repositories::all().filter(|repository| repository.writers.contains(&account.id) && caller.reads(repository)) {
+        let owner = shared.world().account_by_id(repository.owner).cloned();
+        items.extend(owner.map(|owner| shown_repository(&shared, &owner, &repository, &caller)));
+    }
     Ok(paged(&shared, &uri, &page, items))
 }
 
@@ -235,14 +289,14 @@ async fn their_repositories(
 
 fn owned(shared: &Shared, owner: &Account, caller: &Caller) -> Vec<Value> {
     repositories::all()
-        .filter(|repository| repository.owner == owner.id && repository.readable_by(caller.0.as_ref()))
+        .filter(|repository| repository.owner == owner.id && caller.reads(repository))
         .map(|repository| shown_repository(shared, owner, &repository, caller))
         .collect()
 }
 
 /// The repository, or the 404 that GitHub gives for what is not there and for what is not one's own alike.
 pub fn repository_of(shared: &Shared, owner: &str, name: &str, caller: &Caller) -> Result<Repository, ApiError> {
-    repositories::find(&shared.world(), owner, name, caller.0.as_ref()).ok_or_else(ApiError::not_found)
+    repositories::find(&shared.world(), owner, name, caller).ok_or_else(ApiError::not_found)
 }
 
 async fn repository(State(shared): State<Shared>, caller: Caller, Path((owner, name)): Path<(String, String)>) -> Result<Json<Value>, ApiError> {

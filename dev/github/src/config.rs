@@ -15,11 +15,22 @@ pub struct Arguments {
 pub enum Command {
     /// Serve OAuth, the API and git.
     Serve(Box<Config>),
+    /// Be git for whoever signed in by ssh with a deploy key: what `authorized_keys` names.
+    Git(Ssh),
     /// Answer every HTTP request with the sentence that nobody should have got here.
     Decoy {
         #[arg(long, required = true)]
         listen: Vec<SocketAddr>,
     },
+}
+
+#[derive(Args, Clone)]
+pub struct Ssh {
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    /// Number of the deploy key.
+    #[arg(long)]
+    pub key: u64,
 }
 
 #[derive(Args, Clone)]
@@ -39,6 +50,11 @@ pub struct Config {
     /// The OAuth application's callback; a redirect must be this address or below it.
     #[arg(long, default_value = "http://localhost:3000/")]
     pub callback: Url,
+    /// Client id of the GitHub App, and its public key in PEM; without them there is none.
+    #[arg(long, requires = "app_key")]
+    pub app_id: Option<String>,
+    #[arg(long)]
+    pub app_key: Option<PathBuf>,
     #[arg(long, env = "PINACLE_GITHUB_CLIENT_ID", default_value = "pinacle-local")]
     pub client_id: String,
     #[arg(long, env = "PINACLE_GITHUB_CLIENT_SECRET", hide_env_values = true)]

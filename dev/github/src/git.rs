@@ -56,7 +56,7 @@ pub fn git() -> Command {
 
 /// What a person sees who follows a repository's link.
 async fn page(State(shared): State<Shared>, Path((owner, name)): Path<(String, String)>) -> Response {
-    let found = repositories::find(&shared.world(), &owner, name.trim_end_matches(".git"), None);
+    let found = repositories::find(&shared.world(), &owner, name.trim_end_matches(".git"), &Caller::nobody());
     match found {
         Some(repository) => {
             let full_name = format!("{owner}/{}", repository.name);
@@ -91,17 +91,17 @@ async fn backend(
 ) -> Result<Response, ApiError> {
     let Ok(caller) = caller else { return Ok(unauthorized()) };
     let name = name.strip_suffix(".git").unwrap_or(name);
-    let found = repositories::find(&shared.world(), owner, name, caller.0.as_ref());
+    let found = repositories::find(&shared.world(), owner, name, &caller);
     let Some(repository) = found else {
         // As GitHub: who is nobody is asked to sign in, who is somebody gets 404.
-        return if caller.0.is_none() { Ok(unauthorized()) } else { Err(ApiError::not_found()) };
+        return if caller.account.is_none() { Ok(unauthorized()) } else { Err(ApiError::not_found()) };
     };
     let query = request.uri().query().unwrap_or_default();
     let pushes = rest == "git-receive-pack" || query.contains("service=git-receive-pack");
-    if pushes && caller.0.is_none() {
+    if pushes && caller.account.is_none() {
         return Ok(unauthorized());
     }
-    if pushes && caller.must_own(&repository).is_err() {
+    if pushes && !caller.writes(&repository) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "Permission denied"));
     }
     if repository.silent {
@@ -126,7 +126,7 @@ async fn backend(
             command.env(variable, value);
         }
     }
-    if let (true, Some(account)) = (pushes, &caller.0) {
+    if let (true, Some(account)) = (pushes, &caller.account) {
         command.env("REMOTE_USER", &account.login);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);

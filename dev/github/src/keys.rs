@@ -62,6 +62,9 @@ pub async fn add(
     if !data.starts_with("ssh-") || !data.contains(' ') {
         return Err(ApiError::invalid("key is invalid. You must supply a key in OpenSSH public key format"));
     }
+    if !repository.takes_keys {
+        return Err(ApiError::invalid("Deploy keys are disabled for this repository"));
+    }
     let mut world = shared.world();
     if world.kept.keys.iter().any(|key| key.key == data) {
         return Err(ApiError::invalid("key is already in use"));

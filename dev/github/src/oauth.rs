@@ -186,7 +186,7 @@ fn issue(shared: &Shared, headers: &HeaderMap, asked: &Exchange) -> Result<Token
 
 fn known(world: &World, grant: Grant) -> Result<Token, Refusal> {
     world.account_by_id(grant.account).ok_or(BAD_CODE)?;
-    Ok(Token { token: secret("gho_"), account: grant.account, scope: grant.scope, used: 0 })
+    Ok(Token { token: secret("gho_"), account: grant.account, scope: grant.scope, used: 0, only: None })
 }
 
 /// Client id and secret from a Basic header (RFC 6749, 2.3.1).

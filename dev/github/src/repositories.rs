@@ -1,6 +1,6 @@
 //! The sample repositories as the API and git see them. They lie on disk by number, so that a renamed account keeps its own.
 
-use crate::{accounts::Account, samples::SAMPLES, world::World};
+use crate::{accounts::Account, api::Caller, samples::SAMPLES, world::World};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,12 @@ pub struct Repository {
     pub empty: bool,
     /// Its git server takes what it is asked and never answers.
     pub silent: bool,
+    /// Accounts that may push without being its admin.
+    pub writers: &'static [u64],
+    /// False where its organisation forbids deploy keys.
+    pub takes_keys: bool,
+    /// Its owner has installed the App there.
+    pub has_app: bool,
 }
 
 impl Repository {
@@ -20,8 +26,8 @@ impl Repository {
         data_dir.join("repositories").join(format!("{}.git", self.id))
     }
 
-    pub fn readable_by(&self, account: Option<&Account>) -> bool {
-        !self.private || account.is_some_and(|account| account.id == self.owner)
+    pub fn writable_by(&self, account: &Account) -> bool {
+        account.id == self.owner || self.writers.contains(&account.id)
     }
 }
 
@@ -30,7 +36,7 @@ pub fn all() -> impl Iterator<Item = Repository> {
 }
 
 /// The repository of that name, if this caller may know that it exists.
-pub fn find(world: &World, owner: &str, name: &str, caller: Option<&Account>) -> Option<Repository> {
+pub fn find(world: &World, owner: &str, name: &str, caller: &Caller) -> Option<Repository> {
     let owner = world.account(owner)?.id;
-    all().find(|repository| repository.owner == owner && repository.name.eq_ignore_ascii_case(name) && repository.readable_by(caller))
+    all().find(|repository| repository.owner == owner && repository.name.eq_ignore_ascii_case(name) && caller.reads(repository))
 }

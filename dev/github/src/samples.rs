@@ -40,7 +40,7 @@ const fn on_main(message: &'static str, files: &'static [(&'static str, &'static
 }
 
 const fn repository(id: u64, owner: u64, name: &'static str, description: &'static str) -> Repository {
-    Repository { id, owner, name, description, private: false, empty: false, silent: false }
+    Repository { id, owner, name, description, private: false, empty: false, silent: false, writers: &[], takes_keys: true, has_app: false }
 }
 
 pub const SAMPLES: &[Sample] = &[
@@ -112,6 +112,19 @@ pub const SAMPLES: &[Sample] = &[
             "Keep a secret",
             &[("README.md", "# private\n\nOnly its owner can clone this.\n"), ("Makefile", "install:\n\t@echo nothing to install\n")],
         )],
+    },
+    Sample {
+        repository: Repository {
+            private: true,
+            writers: &[1002],
+            has_app: true,
+            ..repository(2010, 1001, "shared", "Its owner lets a member write")
+        },
+        commits: &[on_main("Share it", &[("README.md", "# shared\n\nA member may push here, and is no admin.\n")])],
+    },
+    Sample {
+        repository: Repository { private: true, takes_keys: false, has_app: true, ..repository(2011, 1001, "locked", "Takes no deploy keys") },
+        commits: &[on_main("Lock it", &[("README.md", "# locked\n\nIts organisation forbids deploy keys.\n")])],
     },
     Sample {
         repository: repository(2007, 1003, "charts", "Belongs to another account"),

@@ -40,6 +40,8 @@ impl Stand {
             url: url("http://localhost:3001"),
             git_url: url("http://git.test"),
             callback: url("http://localhost:3000/auth"),
+            app_id: None,
+            app_key: None,
             client_id: "id".into(),
             client_secret: "secret".into(),
         };
@@ -153,7 +155,7 @@ async fn lists_come_in_pages_that_link_to_the_next() {
         Request::get("/api/v3/user/repos?per_page=4").header(header::AUTHORIZATION, format!("token {token}")).header(header::IF_NONE_MATCH, etag);
     assert_eq!(stand.send(again.body(Body::empty()).expect("a request")).await.status(), StatusCode::NOT_MODIFIED);
     let owned = crate::repositories::all().filter(|repository| repository.owner == 1001).count();
-    assert_eq!(stand.get("/api/v3/user/repos?per_page=4&page=2", Some(&token)).await.1.as_array().map(Vec::len), Some(owned - 4));
+    assert_eq!(stand.get("/api/v3/user/repos?per_page=4&page=2", Some(&token)).await.1.as_array().map(Vec::len), Some((owned - 4).min(4)));
 }
 
 #[tokio::test]

@@ -6,19 +6,22 @@ use crate::{
     faults::Faults,
     keys::DeployKey,
     oauth::Grant,
+    ssh,
 };
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// Tokens kept at once; the oldest goes first, which GitHub does per application and user, too.
 const MOST_TOKENS: usize = 10_000;
 /// Paths that are counted apart.
 const MOST_COUNTERS: usize = 1_000;
+const STATE: &str = "state.json";
 const REQUESTS_AN_HOUR: u32 = 5_000;
 
 /// What survives a restart.
@@ -38,6 +41,28 @@ pub struct Token {
     pub scope: String,
     #[serde(default)]
     pub used: u32,
+    /// Of the App's.
+    #[serde(default)]
+    pub only: Option<Only>,
+}
+
+/// What a token of the App's is good for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Only {
+    pub repository: u64,
+    pub write: bool,
+    /// Seconds since the Unix epoch.
+    pub until: u64,
+}
+
+/// What a good token may.
+#[derive(Clone, Copy, Debug)]
+pub enum May {
+    /// What everybody may, and say who it is.
+    Nothing,
+    /// What its account may in its repositories.
+    Repositories,
+    Only(Only),
 }
 
 pub struct World {
@@ -57,14 +82,19 @@ pub struct Shared {
 impl Shared {
     pub fn open(config: Config) -> io::Result<Self> {
         fs::create_dir_all(&config.data_dir)?;
-        let file = config.data_dir.join("state.json");
-        let kept = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::initial(),
-            Err(error) => return Err(error),
-        };
+        let file = config.data_dir.join(STATE);
+        let kept = Self::kept(&config.data_dir)?;
         let world = World { kept, codes: HashMap::new(), faults: Faults::default(), requests: BTreeMap::new(), file };
         Ok(Self { config: Arc::new(config), world: Arc::new(Mutex::new(world)) })
+    }
+
+    /// What was kept last, or what there is in the beginning.
+    pub fn kept(data_dir: &Path) -> io::Result<Kept> {
+        match fs::read(data_dir.join(STATE)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Kept::initial()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Held for a few lines, never across an await.
@@ -74,7 +104,7 @@ impl Shared {
 }
 
 impl Kept {
-    fn initial() -> Self {
+    pub fn initial() -> Self {
         Self { accounts: accounts::initial(), tokens: Vec::new(), keys: Vec::new(), next_key: 1 }
     }
 }
@@ -92,13 +122,20 @@ impl World {
         self.kept.accounts.iter().find(|account| account.id == id)
     }
 
-    /// Who a token belongs to, and how many requests it has left this hour. None when it is unknown or revoked.
-    pub fn authenticate(&mut self, token: &str) -> Option<(Account, u32)> {
+    /// Who a token belongs to, what it may, and how many requests it has left this hour. None when it is unknown or revoked.
+    pub fn authenticate(&mut self, token: &str) -> Option<(Account, May, u32)> {
         let token = self.kept.tokens.iter_mut().find(|known| known.token == token)?;
         token.used = (token.used + 1) % REQUESTS_AN_HOUR;
         let (id, left) = (token.account, REQUESTS_AN_HOUR - token.used);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let may = match token.only {
+            Some(only) if only.until <= now => return None,
+            Some(only) => May::Only(only),
+            None if token.scope.split(',').any(|scope| scope == "repo") => May::Repositories,
+            None => May::Nothing,
+        };
         let account = self.account_by_id(id).filter(|account| !account.revoked)?;
-        Some((account.clone(), left))
+        Some((account.clone(), may, left))
     }
 
     /// Signing in again makes good a revocation: older tokens stay dead, the new one works.
@@ -134,7 +171,11 @@ impl World {
     pub fn save(&self) -> io::Result<()> {
         let beside = self.file.with_extension("new");
         fs::write(&beside, serde_json::to_vec(&self.kept).map_err(io::Error::other)?)?;
-        fs::rename(&beside, &self.file)
+        fs::rename(&beside, &self.file)?;
+        match self.file.parent() {
+            Some(folder) => ssh::write_keys(folder, &self.kept),
+            None => Ok(()),
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 use super::{Pod, boot};
 use crate::{
     inside::DEV_UID,
-    protocol::{HostError, HostErrorCode, PodConfig},
+    protocol::{GitOverSsh, HostError, HostErrorCode, PodConfig},
 };
 use std::{fmt::Write, io, path::Path, sync::PoisonError};
 
 /// Asks for the file that `Configure` wrote; git calls it for the one origin only.
 const CREDENTIAL_HELPER: &str = "!f() { test \\\"$1\\\" != get || cat /run/pinacle/git-credential; }; f";
+/// What ssh calls the server of the pod's repository: nothing else goes by this name, so that the pod's key is shown to it alone.
+const REPOSITORY_HOST: &str = "pinacle-repository";
 const PROFILE: &str = "[ ! -r /run/pinacle/env ] || . /run/pinacle/env\n";
 
 pub fn configure(pod: &Pod, config: PodConfig) -> Result<(), HostError> {
@@ -24,6 +26,7 @@ fn write_all(config: &PodConfig) -> io::Result<()> {
     secret(&secrets.join("ssh_key"), config.ssh_private_key.as_ref().map(|key| format!("{}\n", key.trim_end())))?;
     let credential = config.git_credential.as_ref().map(|c| format!("username={}\npassword={}\n", c.username, c.token));
     secret(&secrets.join("git-credential"), credential)?;
+    public(&secrets.join("known_hosts"), config.git_over_ssh.as_ref().map(known_hosts))?;
     boot::write(Path::new("/etc/gitconfig"), git_config(config).as_bytes(), 0o644, 0)?;
     std::fs::create_dir_all("/etc/ssh/ssh_config.d")?;
     boot::write(Path::new("/etc/ssh/ssh_config.d/pinacle.conf"), ssh_config(config).as_bytes(), 0o644, 0)
@@ -31,8 +34,17 @@ fn write_all(config: &PodConfig) -> io::Result<()> {
 
 /// The file holds the secret, or is not there.
 fn secret(path: &Path, content: Option<String>) -> io::Result<()> {
+    maybe(path, content, 0o400, DEV_UID)
+}
+
+/// As `secret`, for what everybody may read and root alone may change.
+fn public(path: &Path, content: Option<String>) -> io::Result<()> {
+    maybe(path, content, 0o444, 0)
+}
+
+fn maybe(path: &Path, content: Option<String>, mode: u32, owner: u32) -> io::Result<()> {
     match content {
-        Some(content) => boot::write(path, content.as_bytes(), 0o400, DEV_UID),
+        Some(content) => boot::write(path, content.as_bytes(), mode, owner),
         None => match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -58,6 +70,14 @@ fn git_config(config: &PodConfig) -> String {
     if let Some(credential) = &config.git_credential {
         let _ = writeln!(text, "[credential \"{}\"]\n\thelper = \"{CREDENTIAL_HELPER}\"", credential.origin);
     }
+    if let Some(git) = &config.git_over_ssh {
+        // With `.git`, which ends the name: git compares beginnings.
+        let GitOverSsh { host, repository, origin, .. } = git;
+        let _ = writeln!(
+            text,
+            "[url \"ssh://{REPOSITORY_HOST}/{repository}.git\"]\n\tinsteadOf = {origin}/{repository}.git\n\tinsteadOf = git@{host}:{repository}.git\n\tinsteadOf = ssh://git@{host}/{repository}.git"
+        );
+    }
     text
 }
 
@@ -65,10 +85,21 @@ fn git_quote(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\""))
 }
 
-/// The pod's own key before the ones that its owner may add; a new host's key is kept when it is first seen.
+fn known_hosts(git: &GitOverSsh) -> String {
+    git.host_keys.iter().map(|key| format!("{REPOSITORY_HOST} {key}\n")).collect()
+}
+
+/// The pod's key for its repository's server, whose own keys are pinned; elsewhere the keys that its owner may add, and a new
+/// host's key is kept when it is first seen.
 fn ssh_config(config: &PodConfig) -> String {
-    let own = if config.ssh_private_key.is_some() { "  IdentityFile /run/pinacle/ssh_key\n" } else { "" };
-    format!("Host *\n{own}  IdentityFile ~/.ssh/id_ed25519\n  IdentityFile ~/.ssh/id_rsa\n  StrictHostKeyChecking accept-new\n")
+    let own = config.git_over_ssh.as_ref().map_or(String::new(), |GitOverSsh { host, port, .. }| {
+        format!(
+            "Host {REPOSITORY_HOST}\n  HostName {host}\n  Port {port}\n  User git\n  IdentityFile /run/pinacle/ssh_key\n  IdentitiesOnly yes\n  \
+             HostKeyAlias {REPOSITORY_HOST}\n  UserKnownHostsFile /run/pinacle/known_hosts\n  GlobalKnownHostsFile /dev/null\n  \
+             StrictHostKeyChecking yes\n  UpdateHostKeys no\n  BatchMode yes\n  ConnectTimeout 15\n  ServerAliveInterval 10\n  ServerAliveCountMax 3\n"
+        )
+    });
+    format!("{own}Host * !{REPOSITORY_HOST}\n  IdentityFile ~/.ssh/id_ed25519\n  IdentityFile ~/.ssh/id_rsa\n  StrictHostKeyChecking accept-new\n")
 }
 
 #[cfg(test)]
@@ -82,6 +113,38 @@ mod tests {
         let script = format!("{}printf %s \"$V\"", shell_exports(&config));
         let shown = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8(shown.stdout).unwrap(), value);
+    }
+
+    #[test]
+    fn the_pods_key_is_for_its_repository_alone() {
+        let git = GitOverSsh {
+            host: "github.com".into(),
+            port: 22,
+            repository: "owner/site".into(),
+            origin: "https://github.com".into(),
+            host_keys: vec!["ssh-ed25519 AAAA".into()],
+        };
+        let config = PodConfig { ssh_private_key: Some("k".into()), git_over_ssh: Some(git), ..PodConfig::default() };
+        let shown = ssh_config(&config);
+        let (own, others) = shown.split_once("Host * !pinacle-repository\n").unwrap();
+        assert!(own.contains("StrictHostKeyChecking yes") && own.contains("/run/pinacle/ssh_key"));
+        assert!(!others.contains("/run/pinacle/ssh_key"), "no other server is shown the key");
+        assert_eq!(known_hosts(config.git_over_ssh.as_ref().unwrap()), "pinacle-repository ssh-ed25519 AAAA\n");
+        let folder = std::env::temp_dir().join(format!("pinacle-git-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config"), git_config(&config)).unwrap();
+        let rewritten = |address: &str| {
+            let mut git = std::process::Command::new("git");
+            git.env("GIT_CONFIG_GLOBAL", folder.join("config")).env("GIT_CONFIG_NOSYSTEM", "1").args(["ls-remote", "--get-url", address]);
+            String::from_utf8(git.output().unwrap().stdout).unwrap().trim().to_owned()
+        };
+        for own in ["https://github.com/owner/site.git", "git@github.com:owner/site.git", "ssh://git@github.com/owner/site.git"] {
+            assert_eq!(rewritten(own), "ssh://pinacle-repository/owner/site.git");
+        }
+        for other in ["https://github.com/owner/site-two.git", "https://github.com/owner/other.git"] {
+            assert_eq!(rewritten(other), other);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

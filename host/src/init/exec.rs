@@ -1,8 +1,8 @@
 //! Runs one command as `dev`: output streams out, input streams in, its session ends with the connection.
 
-use super::{Pod, children, outbox::Gone, serve::Connection, serve::unary};
+use super::{Pod, children, outbox::Gone, serve::Connection, serve::unary, sessions, window::Window};
 use crate::{
-    frame::{DATA_CHUNK, Frame, FrameReader},
+    frame::{DATA_CHUNK, Frame, FrameReader, WINDOW_PIECES},
     protocol::{ExecSpec, HostError, HostErrorCode, Reply, StreamInput, StreamOutput},
 };
 use bytes::{Bytes, BytesMut};
@@ -36,6 +36,7 @@ const INPUT_QUEUE: usize = 4;
 static LEFT_BEHIND: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LEFT_BEHIND)));
 
 pub async fn exec(pod: &Pod, mut connection: Connection, spec: ExecSpec) -> Result<(), Gone> {
+    let window = spec.window.then(Window::default);
     let mut env = pod.environment();
     env.extend(spec.env);
     let mut command = children::as_dev(&spec.argv[0], &env);
@@ -61,12 +62,16 @@ pub async fn exec(pod: &Pod, mut connection: Connection, spec: ExecSpec) -> Resu
     let (ended, end) = watch::channel(false);
     let pumps: Vec<_> = [(output, Frame::Data as fn(Bytes) -> Frame), (errors, Frame::Stderr as fn(Bytes) -> Frame)]
         .into_iter()
-        .filter_map(|(pipe, frame)| pipe.map(|pipe| tokio::spawn(pump(pipe, connection.output.sender(), frame, end.clone()))))
+        .filter_map(|(pipe, frame)| pipe.map(|pipe| tokio::spawn(pump(pipe, connection.output.sender(), frame, end.clone(), window.clone()))))
         .collect();
-    let (feed, hungry) = mpsc::channel(INPUT_QUEUE);
-    let feeder = input.map(|input| tokio::spawn(feed_input(input, hungry)));
+    // With a window there is room for all that may be on its way: what the other end says beside it is always heard.
+    let (feed, hungry) = mpsc::channel(if window.is_some() { WINDOW_PIECES } else { INPUT_QUEUE });
+    let tell = window.is_some().then(|| connection.output.sender());
+    let feeder = input.map(|input| tokio::spawn(feed_input(input, hungry, tell)));
     let mut feed = Some(feed);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(spec.timeout_seconds.into());
+    // Who works here over a connection of their own expects what sshd does: what was told to stay, stays.
+    let at_hang_up = if window.is_some() { Signal::SIGHUP } else { Signal::SIGKILL };
     let mut timed_out = false;
 
     let status = loop {
@@ -77,11 +82,11 @@ pub async fn exec(pod: &Pod, mut connection: Connection, spec: ExecSpec) -> Resu
                 children::kill_group(leader, Signal::SIGKILL);
             }
             () = connection.output.closed() => {
-                children::kill_group(leader, Signal::SIGKILL);
+                children::kill_group(leader, at_hang_up);
                 return Err(Gone);
             }
-            more = next_input(&mut connection.input, &mut feed) => if more.is_err() {
-                children::kill_group(leader, Signal::SIGKILL);
+            more = next_input(&mut connection.input, &mut feed, &window, leader) => if more.is_err() {
+                children::kill_group(leader, at_hang_up);
                 return Err(Gone);
             }
         }
@@ -94,10 +99,32 @@ pub async fn exec(pod: &Pod, mut connection: Connection, spec: ExecSpec) -> Resu
     }
     // Nobody listens when both pipes have ended.
     let _ended = ended.send(true);
-    for pump in pumps {
-        pump.await.map_err(|_| Gone)?;
+    let last_words = async {
+        for pump in pumps {
+            pump.await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    };
+    match &window {
+        // What is left goes out as it is taken.
+        Some(window) => tokio::select! {
+            said = last_words => said?,
+            gone = window.listen(&mut connection.input) => return Err(gone),
+        },
+        None => last_words.await?,
     }
-    connection.output.finish(Ok(exit_output(status, timed_out))).await
+    connection.output.finish(Ok(exit_output(status, timed_out))).await?;
+    if let Some(window) = window {
+        window.linger(&mut connection.input).await;
+    }
+    Ok(())
+}
+
+/// Those that a person sends to a program.
+pub fn signal_of(number: i32) -> Option<Signal> {
+    use Signal::{SIGABRT, SIGALRM, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV, SIGTERM, SIGUSR1, SIGUSR2};
+    let known = [SIGABRT, SIGALRM, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV, SIGTERM, SIGUSR1, SIGUSR2];
+    known.into_iter().find(|signal| *signal as i32 == number)
 }
 
 pub fn exit_output(status: Option<ExitStatus>, timed_out: bool) -> StreamOutput {
@@ -105,7 +132,7 @@ pub fn exit_output(status: Option<ExitStatus>, timed_out: bool) -> StreamOutput 
     StreamOutput::Exit { code, signal: status.and_then(|s| s.signal()), timed_out }
 }
 
-fn not_started(program: &str, error: &io::Error) -> HostError {
+pub fn not_started(program: &str, error: &io::Error) -> HostError {
     let code = match error.kind() {
         io::ErrorKind::NotFound => HostErrorCode::NotFound,
         io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => HostErrorCode::Invalid,
@@ -115,10 +142,27 @@ fn not_started(program: &str, error: &io::Error) -> HostError {
 }
 
 /// Takes one frame when there is room for it; an error when the connection has ended.
-async fn next_input(input: &mut FrameReader<OwnedReadHalf>, feed: &mut Option<mpsc::Sender<Bytes>>) -> Result<(), Gone> {
+async fn next_input(
+    input: &mut FrameReader<OwnedReadHalf>,
+    feed: &mut Option<mpsc::Sender<Bytes>>,
+    window: &Option<Window>,
+    leader: u32,
+) -> Result<(), Gone> {
+    let beside = |frame: &Frame| match (frame.parse(), window) {
+        (Ok(StreamInput::Taken { bytes }), Some(window)) => window.taken(bytes),
+        (Ok(StreamInput::Signal { signal }), _) => {
+            if let Some(signal) = signal_of(signal) {
+                sessions::signal(leader as i32, signal);
+            }
+        }
+        _ => {}
+    };
     let Some(sender) = feed.clone() else {
         return match input.next().await {
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(frame)) => {
+                beside(&frame);
+                Ok(())
+            }
             Ok(None) | Err(_) => Err(Gone),
         };
     };
@@ -130,23 +174,32 @@ async fn next_input(input: &mut FrameReader<OwnedReadHalf>, feed: &mut Option<mp
     match input.next().await {
         Ok(Some(Frame::Data(data))) => permit.send(data),
         Ok(Some(frame)) if matches!(frame.parse(), Ok(StreamInput::Eof)) => *feed = None,
-        Ok(Some(_)) => {}
+        Ok(Some(frame)) => beside(&frame),
         Ok(None) | Err(_) => return Err(Gone),
     }
     Ok(())
 }
 
-async fn feed_input(mut input: Sender, mut hungry: mpsc::Receiver<Bytes>) {
+async fn feed_input(input: Sender, mut hungry: mpsc::Receiver<Bytes>, tell: Option<mpsc::Sender<Frame>>) {
+    let mut input = Some(input);
     while let Some(data) = hungry.recv().await {
-        // A command that does not read to the end is its own affair.
-        if input.write_all(&data).await.is_err() {
+        // A command that does not read to the end is its own affair: what it does not take is taken all the same.
+        if let Some(pipe) = &mut input
+            && pipe.write_all(&data).await.is_err()
+        {
+            input = None;
+        }
+        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        if let (Some(tell), Ok(taken)) = (&tell, Frame::json(&StreamOutput::Taken { bytes }))
+            && tell.send(taken).await.is_err()
+        {
             return;
         }
     }
 }
 
 /// Sends what comes out of a pipe until its end, or until the command has ended and nothing more is in it.
-async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -> Frame, mut end: watch::Receiver<bool>) {
+async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -> Frame, mut end: watch::Receiver<bool>, window: Option<Window>) {
     let mut after_end = 0;
     loop {
         let mut buffer = BytesMut::with_capacity(DATA_CHUNK);
@@ -170,6 +223,9 @@ async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -
             Ok(0) | Err(_) => return,
             Ok(read) if ended => after_end += read,
             Ok(_) => {}
+        }
+        if let Some(window) = &window {
+            window.send(buffer.len()).await;
         }
         if queue.send(frame(buffer.freeze())).await.is_err() {
             return;

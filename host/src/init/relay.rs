@@ -1,11 +1,11 @@
 //! Joins the connection to what listens on a port of the pod: on loopback, as most dev servers do, or on its address.
 
-use super::{Pod, outbox::Gone, serve::Connection, serve::unary};
+use super::{Pod, outbox::Gone, serve::Connection, serve::unary, window::Window};
 use crate::{
-    frame::{DATA_CHUNK, Frame},
+    frame::{DATA_CHUNK, Frame, WINDOW_PIECES},
     protocol::{HostError, HostErrorCode, Reply, StreamInput, StreamOutput},
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -13,7 +13,8 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, tcp::OwnedWriteHalf},
+    sync::mpsc,
     time::timeout,
 };
 
@@ -32,7 +33,7 @@ pub async fn open(own: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
     Err(last)
 }
 
-pub async fn connect(pod: &Pod, connection: Connection, port: u16) -> Result<(), Gone> {
+pub async fn connect(pod: &Pod, connection: Connection, port: u16, windowed: bool) -> Result<(), Gone> {
     let socket = match open(pod.boot.address, port).await {
         Ok(socket) => socket,
         Err(error) => {
@@ -41,34 +42,69 @@ pub async fn connect(pod: &Pod, connection: Connection, port: u16) -> Result<(),
         }
     };
     connection.output.json(&Reply::Streaming).await?;
+    let window = windowed.then(Window::default);
     let Connection { mut input, output } = connection;
-    let (mut from, mut to) = socket.into_split();
+    let (mut from, to) = socket.into_split();
 
     let queue = output.sender();
+    let room = window.clone();
     let outward = async move {
         loop {
             let mut buffer = BytesMut::with_capacity(DATA_CHUNK);
             match from.read_buf(&mut buffer).await {
                 Ok(0) | Err(_) => return Ok(()),
-                Ok(_) => queue.send(Frame::Data(buffer.freeze())).await.map_err(|_| Gone)?,
+                Ok(read) => {
+                    if let Some(room) = &room {
+                        room.send(read).await;
+                    }
+                    queue.send(Frame::Data(buffer.freeze())).await.map_err(|_| Gone)?;
+                }
             }
         }
     };
+    // With a window there is room for all that may be on its way: what the other end says beside it is always heard.
+    let (feed, hungry) = mpsc::channel(if windowed { WINDOW_PIECES } else { 1 });
+    let tell = windowed.then(|| output.sender());
     let inward = async {
+        let mut feed = Some(feed);
         loop {
-            match input.next().await {
-                Ok(Some(Frame::Data(data))) => to.write_all(&data).await.map_err(|_| Gone)?,
-                Ok(Some(frame)) if matches!(frame.parse(), Ok(StreamInput::Eof)) => to.shutdown().await.map_err(|_| Gone)?,
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return Err::<(), Gone>(Gone),
+            match (input.next().await, &feed) {
+                (Ok(Some(Frame::Data(data))), Some(to)) => to.send(data).await.map_err(|_| Gone)?,
+                (Ok(Some(frame)), _) => match (frame.parse(), &window) {
+                    // What was said before still goes out; then the socket hears the end.
+                    (Ok(StreamInput::Eof), _) => feed = None,
+                    (Ok(StreamInput::Taken { bytes }), Some(window)) => window.taken(bytes),
+                    _ => {}
+                },
+                (Ok(None) | Err(_), _) => return Err::<(), Gone>(Gone),
             }
         }
     };
-    // The end of the server's side is the end; a client that has said all may still be answered.
+    let feeding = feed_socket(to, hungry, tell);
+    // The end of the server's side is the end.
     let sent: Result<(), Gone> = tokio::select! {
         sent = outward => sent,
         gone = inward => gone,
+        gone = feeding => gone,
     };
     sent?;
-    output.finish(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false })).await
+    output.finish(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false })).await?;
+    if let Some(window) = window {
+        window.linger(&mut input).await;
+    }
+    Ok(())
+}
+
+async fn feed_socket(mut to: OwnedWriteHalf, mut hungry: mpsc::Receiver<Bytes>, tell: Option<mpsc::Sender<Frame>>) -> Result<(), Gone> {
+    while let Some(data) = hungry.recv().await {
+        to.write_all(&data).await.map_err(|_| Gone)?;
+        if let Some(tell) = &tell {
+            let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            let taken = Frame::json(&StreamOutput::Taken { bytes }).map_err(|_| Gone)?;
+            tell.send(taken).await.map_err(|_| Gone)?;
+        }
+    }
+    to.shutdown().await.map_err(|_| Gone)?;
+    // A client that has said all may still be answered.
+    std::future::pending().await
 }

@@ -1,6 +1,6 @@
 //! Takes the daemon's connections and does what each asks for.
 
-use super::{Pod, configure, exec, files, log, outbox::Gone, outbox::Outbox, relay, shutdown, terminal, watch};
+use super::{Pod, configure, exec, files, log, outbox::Gone, outbox::Outbox, relay, shell, shutdown, terminal, watch};
 use crate::{
     frame::FrameReader,
     inside::{ASK_DEADLINE, Ask, INIT_PORT, What},
@@ -82,7 +82,10 @@ async fn perform(pod: Arc<Pod>, connection: Connection, command: Command) -> Res
         Command::RestartProcess { name, .. } => unary(connection, pod.processes.restart(&name).map(|()| Reply::Done)).await,
         Command::Pod { .. } => unary(connection, Ok(Reply::Pod(Box::new(watch::report(&pod))))).await,
         Command::Watch { .. } => watch::watch(&pod, connection).await,
-        Command::Exec { exec, .. } => exec::exec(&pod, connection, exec).await,
+        Command::Exec { mut exec, .. } => match exec.pty.take() {
+            Some(size) => shell::run(&pod, connection, exec, size).await,
+            None => exec::exec(&pod, connection, exec).await,
+        },
         Command::Terminal { name, cols, rows, .. } => terminal::attach(&pod, connection, &name, cols, rows).await,
         Command::Terminals { .. } => unary(connection, terminal::list(&pod).await.map(|terminals| Reply::Terminals { terminals })).await,
         Command::EndTerminal { name, .. } => unary(connection, terminal::end(&pod, &name).await.map(|()| Reply::Done)).await,
@@ -92,7 +95,7 @@ async fn perform(pod: Arc<Pod>, connection: Connection, command: Command) -> Res
             Ok(log) => log::follow(connection, &log).await,
             Err(error) => unary(connection, Err(error)).await,
         },
-        Command::Connect { port, .. } => relay::connect(&pod, connection, port).await,
+        Command::Connect { port, window, .. } => relay::connect(&pod, connection, port, window).await,
         _ => unary(connection, Err(HostError::new(HostErrorCode::Invalid, "not a command for a pod"))).await,
     }
 }

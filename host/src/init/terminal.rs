@@ -4,6 +4,7 @@ use super::{
     Pod, children,
     exec::exit_output,
     outbox::Gone,
+    pty::{self, Pty},
     serve::{Connection, unary},
     window::Window,
 };
@@ -12,28 +13,16 @@ use crate::{
     protocol::{HostError, HostErrorCode, Reply, StreamInput, TerminalInfo},
 };
 use bytes::{Bytes, BytesMut};
-use nix::{
-    libc,
-    pty::{Winsize, openpty},
-    sys::signal::Signal,
-};
+use nix::sys::signal::Signal;
 use std::{
     io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::fd::OwnedFd,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    io::{AsyncReadExt, unix::AsyncFd},
-    net::unix::pipe::Receiver,
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, sync::mpsc, time::timeout};
 
 /// A server of our own beside one that the pod's owner may run.
 const SOCKET: &str = "pinacle";
@@ -100,7 +89,8 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                     }
                     Ok(StreamInput::Taken { bytes }) => window.taken(bytes),
                     Ok(StreamInput::Eof) => return Err(Gone),
-                    Err(_) => {}
+                    // What runs in it has a key for that.
+                    Ok(StreamInput::Signal { .. }) | Err(_) => {}
                 },
                 Ok(None) | Err(_) => return Err(Gone),
             }
@@ -125,60 +115,7 @@ impl Drop for HangUp {
 
 fn open(pod: &Pod, name: &str, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
     super::boot::write(Path::new(CONFIG), CONFIG_TEXT.as_bytes(), 0o644, 0)?;
-    let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-    let pair = openpty(Some(&size), None)?;
-    let mut command = tmux(pod, &["new-session", "-A", "-s", name]);
-    command.stdin(pair.slave.try_clone()?).stdout(pair.slave.try_clone()?).stderr(pair.slave);
-    // SAFETY: async-signal-safe calls only. Standard input is the pty, which becomes the new session's terminal.
-    unsafe {
-        command.pre_exec(|| {
-            nix::unistd::setsid().map_err(io::Error::from)?;
-            match libc::ioctl(0, libc::TIOCSCTTY, 0) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        });
-    }
-    let (child, exit) = pod.children.spawn_leader(&mut command)?;
-    Ok((Pty::new(pair.master)?, child.id(), exit))
-}
-
-/// The host's end of a pty.
-struct Pty(AsyncFd<OwnedFd>);
-
-impl Pty {
-    fn new(master: OwnedFd) -> io::Result<Self> {
-        use nix::fcntl::{FcntlArg, OFlag, fcntl};
-        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        fcntl(&master, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
-        // SAFETY: the AsyncFd owns the descriptor, and gives it to nobody who could close it.
-        Ok(Self(unsafe { AsyncFd::register(master)? }))
-    }
-
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let mut ready = self.0.readable().await?;
-            if let Ok(read) = ready.try_io(|fd| nix::unistd::read(fd, buffer).map_err(io::Error::from)) {
-                return read;
-            }
-        }
-    }
-
-    async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
-            let mut ready = self.0.writable().await?;
-            if let Ok(written) = ready.try_io(|fd| nix::unistd::write(fd, data).map_err(io::Error::from)) {
-                data = &data[written?..];
-            }
-        }
-        Ok(())
-    }
-
-    fn resize(&self, cols: u16, rows: u16) {
-        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: `size` outlives the call. One that the kernel refuses changes nothing.
-        unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
-    }
+    pty::spawn(pod, tmux(pod, &["new-session", "-A", "-s", name]), cols, rows)
 }
 
 /// gVisor tells nobody that a terminal has another size: first tmux's client is told here, then what runs in the panes.

@@ -1,9 +1,11 @@
 //! What runs in a pod: terminals, files, processes, relays.
 
-use super::{boot, host::Host, report, run};
+use super::{boot, exec_spec, host::Host, report, run};
 use pinacle_host::{
-    frame::{Frame, write_json},
-    protocol::{Command, HostErrorCode, PROTOCOL, PodReport, ProcessSpec, ProcessState, Reply, Request, StreamInput, StreamOutput},
+    frame::{Frame, WINDOW, write_json},
+    protocol::{
+        Command, ExecSpec, HostErrorCode, PROTOCOL, PodReport, ProcessSpec, ProcessState, PtySize, Reply, Request, StreamInput, StreamOutput,
+    },
 };
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -139,10 +141,10 @@ async fn processes_are_kept_running_watched_and_reached() {
 
     // Through the relay to what listens on loopback alone.
     let mut get = host.connect().await;
-    get.open(Command::Connect { pod, port: 8000 }).await;
+    get.open(Command::Connect { pod, port: 8000, window: false }).await;
     get.send(b"GET / HTTP/1.0\r\n\r\n").await;
     assert!(get.rest().await.text().contains("200 OK"));
-    assert_eq!(plane.refused(Command::Connect { pod, port: 9 }).await, HostErrorCode::NotFound);
+    assert_eq!(plane.refused(Command::Connect { pod, port: 9, window: false }).await, HostErrorCode::NotFound);
 
     let mut plane = host.connect().await;
     let mut log = host.connect().await;
@@ -216,5 +218,89 @@ async fn processes_start_once_however_often_they_are_asked_for_and_anew_when_tha
     assert_eq!(run(&host, pod, script).await.text(), "2\n1");
     plane.done(Command::Delete { pod, fence: 2 }).await;
     assert_eq!(host.traces().await, "");
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_command_of_a_connection_has_a_terminal_if_it_wants_and_waits_for_who_reads() {
+    let Some(host) = Host::start(17).await else { return };
+    let (pod, mut plane) = (Uuid::from_u128(170), host.connect().await);
+    boot(&mut plane, pod, host.pod_address(170), 1).await;
+    let windowed = |script: &str| ExecSpec { window: true, ..exec_spec(&["bash", "-c", script]) };
+
+    // A terminal of its own: size, name, a new size, and the exit code of what ran there.
+    let pty = Some(PtySize { cols: 100, rows: 30, term: "xterm".into() });
+    let mut shell = host.connect().await;
+    shell.open(Command::Exec { pod, exec: ExecSpec { pty, ..exec_spec(&["bash", "--norc"]) } }).await;
+    shell.send(b"stty size; echo $TERM; tty\n").await;
+    let screen = shell.until("/dev/pts/").await;
+    assert!(screen.contains("30 100") && screen.contains("xterm"), "{screen}");
+    shell.send(b"trap 'echo has-$((4*4))-changed' WINCH; echo set-$((3*3))\n").await;
+    shell.until("set-9").await;
+    shell.say(StreamInput::Resize { cols: 90, rows: 20 }).await;
+    shell.until("has-16-changed").await;
+    shell.send(b"stty size; exit 4\n").await;
+    shell.until("20 90").await;
+    assert_eq!(shell.rest().await.code(), Some(4));
+
+    // What is not taken is not sent, and the command waits; what is sent is heard to be taken.
+    let mut much = host.connect().await;
+    much.open(Command::Exec { pod, exec: windowed("dd if=/dev/zero bs=1M count=3 status=none; touch finished; cat >/dev/null") }).await;
+    let mut seen = 0;
+    while seen < WINDOW {
+        match much.frame().await.expect("a frame") {
+            Frame::Data(data) => seen += data.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen < 2 * WINDOW, "{seen} bytes were sent that nobody took");
+    assert_eq!(run(&host, pod, "test -e finished || echo waits").await.text(), "waits");
+    much.send(&[0; 1000]).await;
+    much.say(StreamInput::Taken { bytes: u32::try_from(seen).unwrap() }).await;
+    much.say(StreamInput::Eof).await;
+    let (mut taken, mut code) = (0, None);
+    while let Some(frame) = much.frame().await {
+        match frame {
+            Frame::Data(data) => {
+                seen += data.len();
+                much.say(StreamInput::Taken { bytes: u32::try_from(data.len()).unwrap() }).await;
+            }
+            json => match json.parse().unwrap() {
+                StreamOutput::Taken { bytes } => taken += bytes,
+                StreamOutput::Exit { code: last, .. } => {
+                    code = last;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+    assert_eq!((seen, taken, code), (3 << 20, 1000, Some(0)));
+
+    // Signals, and the hang-up: what was told to stay, stays.
+    let mut asleep = host.connect().await;
+    asleep.open(Command::Exec { pod, exec: windowed("echo ready; exec sleep 600") }).await;
+    asleep.until("ready").await;
+    asleep.say(StreamInput::Signal { signal: 15 }).await;
+    assert!(matches!(asleep.rest().await.last, Some(StreamOutput::Exit { code: None, signal: Some(15), .. })));
+    let mut left = host.connect().await;
+    left.open(Command::Exec {
+        pod,
+        exec: windowed(
+            "nohup bash -c 'echo >up; exec sleep 7001' >/dev/null 2>&1 & sleep 7002 & until [ -e up ]; do sleep 0.05; done; echo ready; wait",
+        ),
+    })
+    .await;
+    left.until("ready").await;
+    drop(left);
+    while run(&host, pod, "pgrep -fc 'sleep 700[2]'").await.text() != "0" {}
+    assert_eq!(run(&host, pod, "pgrep -fc 'sleep 700[1]'").await.text(), "1");
+    assert_eq!(
+        plane
+            .refused(Command::Exec { pod, exec: ExecSpec { pty: Some(PtySize { cols: 0, rows: 1, term: "x".into() }), ..exec_spec(&["true"]) } })
+            .await,
+        HostErrorCode::Invalid
+    );
+    plane.done(Command::Delete { pod, fence: 2 }).await;
     host.end().await;
 }

@@ -24,7 +24,15 @@ fn sandbox(pod: Uuid, fence: i64, generation: i64) -> Command {
 }
 
 fn exec_spec(argv: &[&str]) -> ExecSpec {
-    ExecSpec { argv: argv.iter().map(|&a| a.into()).collect(), env: Default::default(), cwd: None, timeout_seconds: 50, kill_group_on_exit: false }
+    ExecSpec {
+        argv: argv.iter().map(|&a| a.into()).collect(),
+        env: Default::default(),
+        cwd: None,
+        timeout_seconds: 50,
+        kill_group_on_exit: false,
+        pty: None,
+        window: false,
+    }
 }
 
 /// Layer, network, sandbox, as the control plane would ask for them.

@@ -4,12 +4,13 @@ use super::{TokenKeys, github_token, store, tokens};
 use crate::{
     control::ControlPlane,
     db,
+    github::GitHubError,
     news::{self, Change},
 };
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode,
-    account::{ApiToken, BrowserSession, Me, MePatch, NewToken, NewTokenMade, Quota},
+    account::{ApiToken, BrowserSession, Gateway, Me, MePatch, NewToken, NewTokenMade, PublicKey, Quota},
     backend::{Account, Caller, Door, Scope},
     ids::{SessionId, TokenId},
     pods::{Branch, Page, Repository, RepositoryAddress},
@@ -82,7 +83,7 @@ impl Account for ControlPlane {
     async fn sessions(&self, caller: &Caller) -> AppResult<Vec<BrowserSession>> {
         let current = match caller.door {
             Door::Session(id) => Some(id),
-            Door::Token(_) => None,
+            Door::Token(_) | Door::Key(_) => None,
         };
         store::sessions(&self.db, caller.user, current, MOST_SESSIONS).await.map_err(db::fault)
     }
@@ -114,7 +115,7 @@ impl Account for ControlPlane {
             Some(cursor) => cursor.parse().ok().filter(|page| (2..=MOST_LIMIT).contains(page)).ok_or_else(bad_cursor)?,
         };
         let token = self.token_of(caller).await?;
-        let found = self.github.repositories(&token, search.as_deref(), page).await?;
+        let found = self.listened(caller, self.github.repositories(&token, search.as_deref(), page).await).await?;
         Ok(Page { items: found.items, next_cursor: found.next_page.map(|page| page.to_string()) })
     }
 
@@ -122,7 +123,15 @@ impl Account for ControlPlane {
         let address = RepositoryAddress::parse(&format!("{owner}/{name}"));
         let Ok(RepositoryAddress::GitHub { owner, name }) = address else { return Err(AppError::not_found()) };
         let token = self.token_of(caller).await?;
-        Ok(self.github.branches(Some(&token), &owner, &name).await?)
+        self.listened(caller, self.github.branches(Some(&token), &owner, &name).await).await
+    }
+
+    async fn public_keys(&self, caller: &Caller) -> AppResult<Vec<PublicKey>> {
+        super::public_keys::list(self, caller.user).await
+    }
+
+    async fn gateway(&self, _caller: &Caller) -> AppResult<Option<Gateway>> {
+        Ok(self.gateway.as_ref().map(|gateway| gateway.shown.clone()))
     }
 }
 
@@ -130,7 +139,15 @@ impl ControlPlane {
     async fn token_of(&self, caller: &Caller) -> AppResult<SecretString> {
         github_token(self, caller.user)
             .await?
-            .ok_or_else(|| AppError::forbidden("We hold no GitHub token of yours. Sign out and sign in again to give one."))
+            .ok_or_else(|| AppError::forbidden("We hold no GitHub token of yours. Renew it on your account's page."))
+    }
+
+    /// What GitHub answered to a call with the caller's token.
+    async fn listened<T>(&self, caller: &Caller, answer: Result<T, GitHubError>) -> AppResult<T> {
+        if let Err(error) = &answer {
+            super::heard(self, caller.user, error).await;
+        }
+        Ok(answer?)
     }
 }
 

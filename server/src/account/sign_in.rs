@@ -4,13 +4,14 @@
 //! that it has left is somebody else, gets another handle and inherits nothing.
 
 use super::{
+    github_grant,
     store::{self, Profile},
     token_row,
 };
 use crate::{
     config::{Config, SignIn},
     control::ControlPlane,
-    github::{Email, GitHubError, User},
+    github::{Email, GitHubError, Grant, User},
 };
 use pinacle_app::ids::{TeamId, UserId};
 use secrecy::{ExposeSecret, SecretString};
@@ -37,14 +38,16 @@ pub enum Refusal {
     NoHandle(String),
 }
 
-/// Lets the holder of this token in, and keeps the token sealed.
-pub async fn sign_in(control: &ControlPlane, token: &SecretString) -> Result<UserId, Refusal> {
+/// Lets in who has allowed this, and keeps the token sealed.
+pub async fn sign_in(control: &ControlPlane, grant: &Grant) -> Result<UserId, Refusal> {
+    let token = &grant.token;
     let user = control.github.user(token).await?;
     let email = verified_email(control.github.emails(token).await?).ok_or(Refusal::NoVerifiedEmail)?;
     let is_member = match &control.config.sign_in {
         SignIn::Orgs(organisations) => is_member_of_one(control, token, organisations).await?,
         SignIn::Invited | SignIn::Anyone => false,
     };
+    let wider = keeps_wider(control, user.id).await?;
     let mut transaction = control.db.begin().await?;
     store::lock_account(&mut transaction, user.id).await?;
     let known = store::user_of_github(&mut transaction, user.id).await?;
@@ -65,13 +68,29 @@ pub async fn sign_in(control: &ControlPlane, token: &SecretString) -> Result<Use
         None => create(&mut transaction, &profile).await?,
     };
     let sealed = control.sealer.seal(&token_row(id), token.expose_secret().as_bytes());
-    store::update_user(&mut transaction, id, &profile, &sealed).await?;
+    let kept = known.is_some() && !grant.has_repositories() && wider.is_some_and(|wider| wider == id);
+    store::update_user(&mut transaction, id, &profile, (!kept).then_some((&sealed, &grant.scopes))).await?;
     // Once: an operator whose right was taken back does not get it again by signing in.
     if may_operate && store::claim_operator_login(&mut transaction, &user.login, id).await? {
         store::set_operator(&mut transaction, id, true).await?;
     }
     transaction.commit().await?;
     Ok(id)
+}
+
+/// The user whose earlier consent goes further than a sign-in does, and that GitHub still accepts: signing in takes nothing back.
+async fn keeps_wider(control: &ControlPlane, github_id: i64) -> Result<Option<UserId>, Refusal> {
+    let mut connection = control.db.acquire().await?;
+    let Some(known) = store::user_of_github(&mut connection, github_id).await? else { return Ok(None) };
+    drop(connection);
+    // One that does not open is replaced.
+    let Some(earlier) = github_grant(control, known).await.ok().flatten().filter(Grant::has_repositories) else { return Ok(None) };
+    match control.github.user(&earlier.token).await {
+        Ok(user) if user.id == github_id => Ok(Some(known)),
+        Ok(_) | Err(GitHubError::Unauthorized) => Ok(None),
+        // Not heard that it is bad: it is kept.
+        Err(_) => Ok(Some(known)),
+    }
 }
 
 async fn create(db: &mut PgConnection, profile: &Profile<'_>) -> Result<UserId, Refusal> {

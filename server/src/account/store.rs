@@ -3,10 +3,10 @@
 use super::GitIdentity;
 use crate::db::Db;
 use pinacle_app::{
-    account::{ApiToken, BrowserSession, Me, TokenScope},
+    account::{Allowed, ApiToken, BrowserSession, Me, TokenScope},
     ids::{SessionId, TeamId, TokenId, UserId},
 };
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use time::OffsetDateTime;
 
 /// What GitHub says of an account at sign-in.
@@ -70,22 +70,32 @@ pub async fn insert_personal_team(db: &mut PgConnection, team: TeamId, user: Use
     Ok(())
 }
 
-pub async fn update_user(db: &mut PgConnection, id: UserId, profile: &Profile<'_>, sealed_token: &[u8]) -> Result<(), sqlx::Error> {
+/// Without a token, the one that is there stays.
+pub async fn update_user(
+    db: &mut PgConnection,
+    id: UserId,
+    profile: &Profile<'_>,
+    sealed_token: Option<(&[u8], &[String])>,
+) -> Result<(), sqlx::Error> {
     // Whoever else we know by this login has been renamed since: logins are unique at GitHub.
     sqlx::query("UPDATE users SET login = login || '~' || github_id WHERE lower(login) = lower($1) AND id <> $2")
         .bind(profile.login)
         .bind(id.0)
         .execute(&mut *db)
         .await?;
-    sqlx::query("UPDATE users SET login = $2, name = $3, email = $4, github_token = $5 WHERE id = $1")
-        .bind(id.0)
-        .bind(profile.login)
-        .bind(profile.name)
-        .bind(profile.email)
-        .bind(sealed_token)
-        .execute(db)
-        .await
-        .map(|_| ())
+    sqlx::query(
+        "UPDATE users SET login = $2, name = $3, email = $4, github_token = coalesce($5, github_token),
+           github_scopes = coalesce($6, github_scopes), github_refused_at = CASE WHEN $5 IS NULL THEN github_refused_at END WHERE id = $1",
+    )
+    .bind(id.0)
+    .bind(profile.login)
+    .bind(profile.name)
+    .bind(profile.email)
+    .bind(sealed_token.map(|(token, _)| token))
+    .bind(sealed_token.map(|(_, scopes)| scopes))
+    .execute(db)
+    .await
+    .map(|_| ())
 }
 
 /// True when this account is the first one that comes with a login of PINACLE_OPERATORS.
@@ -118,11 +128,14 @@ pub async fn user_of_login(db: &Db, login: &str) -> Result<Option<UserId>, sqlx:
 }
 
 pub async fn me(db: &Db, user: UserId) -> Result<Option<Me>, sqlx::Error> {
-    let row =
-        sqlx::query("SELECT u.login, u.handle, u.name, u.operator, t.id AS team FROM users u JOIN teams t ON t.personal_of = u.id WHERE u.id = $1")
-            .bind(user.0)
-            .fetch_optional(db)
-            .await?;
+    let row = sqlx::query(
+        "SELECT u.login, u.handle, u.name, u.operator, t.id AS team, 'repo' = ANY(u.github_scopes) AS repositories,
+               u.github_token IS NULL OR u.github_refused_at IS NOT NULL AS refused
+             FROM users u JOIN teams t ON t.personal_of = u.id WHERE u.id = $1",
+    )
+    .bind(user.0)
+    .fetch_optional(db)
+    .await?;
     row.map(|row| {
         Ok(Me {
             id: user,
@@ -131,6 +144,11 @@ pub async fn me(db: &Db, user: UserId) -> Result<Option<Me>, sqlx::Error> {
             name: row.try_get("name")?,
             operator: row.try_get("operator")?,
             personal_team: TeamId(row.try_get("team")?),
+            github: match (row.try_get("refused")?, row.try_get("repositories")?) {
+                (true, _) => Allowed::Nothing,
+                (false, true) => Allowed::Repositories,
+                (false, false) => Allowed::SignIn,
+            },
         })
     })
     .transpose()
@@ -150,12 +168,14 @@ pub async fn git_identity(db: &Db, user: UserId) -> Result<Option<GitIdentity>, 
     .transpose()
 }
 
-pub async fn sealed_github_token(db: &Db, user: UserId) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar::<_, Option<Vec<u8>>>("SELECT github_token FROM users WHERE id = $1")
-        .bind(user.0)
-        .fetch_optional(db)
-        .await
-        .map(Option::flatten)
+/// With what it may do.
+pub async fn sealed_github_token(db: impl PgExecutor<'_>, user: UserId) -> Result<Option<(Vec<u8>, Vec<String>)>, sqlx::Error> {
+    sqlx::query_as("SELECT github_token, github_scopes FROM users WHERE id = $1 AND github_token IS NOT NULL").bind(user.0).fetch_optional(db).await
+}
+
+/// GitHub no longer accepts the token, from now on if it did so far.
+pub async fn github_refused(db: &Db, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE users SET github_refused_at = now() WHERE id = $1 AND github_refused_at IS NULL").bind(user.0).execute(db).await.map(drop)
 }
 
 // API tokens

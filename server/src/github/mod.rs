@@ -1,24 +1,30 @@
 //! GitHub: signing in, and what an account's repositories and branches are. Each call has a deadline and a size.
 
+mod app;
 mod cache;
+mod deploy_keys;
 mod oauth;
+mod waits;
 
-pub use oauth::{Authorization, CALLBACK, OAuthError};
+pub use app::{AppKeyError, ShortToken};
+pub use oauth::{Authorization, CALLBACK, Consent, Grant, OAuthError};
 
 use crate::config::Config;
+use app::App;
 use cache::Cache;
 use pinacle_app::{
     AppError, ErrorCode,
     pods::{Branch, Repository as Listed},
 };
 use reqwest::{
-    Method, StatusCode,
+    Method, RequestBuilder, StatusCode,
     header::{ACCEPT, AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use url::Url;
+use waits::Waits;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,6 +37,8 @@ const MOST_PAGES: u32 = 10;
 /// Seconds to wait after a refusal that does not say how long.
 const DEFAULT_RETRY: u32 = 60;
 const MOST_RETRY: u32 = 3600;
+/// Characters of GitHub's own words that are passed on.
+const MOST_WORDS: usize = 200;
 
 /// The client. Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +46,10 @@ pub struct GitHub {
     http: reqwest::Client,
     api: Url,
     oauth: oauth::Application,
+    app: Option<App>,
     cache: Cache,
+    /// Until when GitHub wants no more calls of a token.
+    waits: Waits,
 }
 
 /// What went wrong with a call, for whoever decides on it.
@@ -52,6 +63,9 @@ pub enum GitHubError {
     Unauthorized,
     #[error("GitHub allows no more calls for {retry_after} s")]
     RateLimited { retry_after: u32 },
+    /// A change that it does not make, in its own words.
+    #[error("GitHub refuses: {0}")]
+    Refused(String),
     #[error("GitHub does not answer: {0}")]
     Unavailable(String),
     /// An answer that is none of the above.
@@ -63,13 +77,12 @@ impl From<GitHubError> for AppError {
     fn from(error: GitHubError) -> Self {
         match error {
             GitHubError::NotFound => AppError::new(ErrorCode::NotFound, "GitHub has no such repository, or your account has no access to it."),
-            GitHubError::Unauthorized => {
-                AppError::forbidden("GitHub has withdrawn our access to your account. Sign out and sign in again to renew it.")
-            }
+            GitHubError::Unauthorized => AppError::forbidden("GitHub no longer accepts what you allowed. Renew it on your account's page."),
             GitHubError::RateLimited { retry_after } => AppError {
                 retry_after: Some(retry_after),
                 ..AppError::new(ErrorCode::Unavailable, "GitHub has had too many requests for your account. Try again later.")
             },
+            GitHubError::Refused(words) => AppError::new(ErrorCode::WrongState, format!("GitHub refuses this: {words}")),
             GitHubError::Unavailable(cause) => {
                 tracing::warn!(cause, "GitHub does not answer");
                 AppError::new(ErrorCode::Unavailable, "GitHub does not answer. Try again in a moment.")
@@ -80,6 +93,15 @@ impl From<GitHubError> for AppError {
             }
         }
     }
+}
+
+/// Why there is no client for GitHub.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("no client for GitHub: {0}")]
+    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    App(#[from] AppKeyError),
 }
 
 /// An account at GitHub.
@@ -108,6 +130,8 @@ pub struct Repository {
     pub default_branch: String,
     /// As GitHub gives it; pods clone from PINACLE_GITHUB_GIT_URL.
     pub clone_url: String,
+    /// Whether whoever asked may push.
+    pub may_push: bool,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +144,14 @@ struct WireRepository {
     html_url: String,
     pushed_at: Option<String>,
     owner: WireOwner,
+    #[serde(default)]
+    permissions: WirePermissions,
+}
+
+#[derive(Default, Deserialize)]
+struct WirePermissions {
+    #[serde(default)]
+    push: bool,
 }
 
 #[derive(Deserialize)]
@@ -139,6 +171,11 @@ struct WireCommit {
 }
 
 #[derive(Deserialize)]
+struct WireKey {
+    key: String,
+}
+
+#[derive(Deserialize)]
 struct WireMembership {
     state: String,
 }
@@ -150,7 +187,7 @@ pub struct Repositories {
 }
 
 impl GitHub {
-    pub fn new(config: &Config) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &Config) -> Result<Self, StartError> {
         let api_origin = config.github_api_url.origin();
         // GitHub redirects a renamed repository within its API; a token goes nowhere else.
         let redirects = reqwest::redirect::Policy::custom(move |attempt| {
@@ -168,7 +205,14 @@ impl GitHub {
             .connect_timeout(CONNECT_DEADLINE)
             .redirect(redirects)
             .build()?;
-        Ok(Self { http, api: config.github_api_url.clone(), oauth: oauth::Application::new(config)?, cache: Cache::default() })
+        Ok(Self {
+            http,
+            api: config.github_api_url.clone(),
+            oauth: oauth::Application::new(config)?,
+            app: App::of(config)?,
+            cache: Cache::default(),
+            waits: Waits::default(),
+        })
     }
 
     pub async fn user(&self, token: &SecretString) -> Result<User, GitHubError> {
@@ -182,6 +226,18 @@ impl GitHub {
     /// Anybody's account by its present name.
     pub async fn user_by_login(&self, token: Option<&SecretString>, login: &str) -> Result<User, GitHubError> {
         self.get(token, &["users", login], &[]).await
+    }
+
+    /// The account's login as it is now. Logins are renamed and recycled; the number is not.
+    pub async fn login_of(&self, token: Option<&SecretString>, id: i64) -> Result<String, GitHubError> {
+        let user: User = self.get(token, &["user", &id.to_string()], &[]).await?;
+        if user.id == id { Ok(user.login) } else { Err(GitHubError::Unexpected("another account than was asked for".to_owned())) }
+    }
+
+    /// The public keys that an account signs in to git with, as lines of `authorized_keys`. At most a hundred.
+    pub async fn public_keys(&self, token: Option<&SecretString>, login: &str) -> Result<Vec<String>, GitHubError> {
+        let keys: Vec<WireKey> = self.get(token, &["users", login, "keys"], &[("per_page", PER_PAGE.to_string())]).await?;
+        Ok(keys.into_iter().map(|key| key.key).collect())
     }
 
     /// Whether the account is an active member of the organisation.
@@ -241,6 +297,7 @@ impl GitHub {
             private: found.private,
             default_branch: found.default_branch,
             clone_url: found.clone_url,
+            may_push: found.permissions.push,
         })
     }
 
@@ -300,17 +357,38 @@ impl GitHub {
         address
     }
 
-    async fn send(&self, token: Option<&SecretString>, address: &Url, etag: Option<HeaderValue>) -> Result<Answer, GitHubError> {
-        let mut request = self
-            .http
-            .request(Method::GET, address.clone())
-            .header(ACCEPT, "application/vnd.github+json")
-            .header("x-github-api-version", "2022-11-28");
-        if let Some(token) = token {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).map_err(|_| GitHubError::Unauthorized)?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+    fn request(&self, token: Option<&SecretString>, method: Method, address: &Url) -> Result<RequestBuilder, GitHubError> {
+        let request =
+            self.http.request(method, address.clone()).header(ACCEPT, "application/vnd.github+json").header("x-github-api-version", "2022-11-28");
+        let Some(token) = token else { return Ok(request) };
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).map_err(|_| GitHubError::Unauthorized)?;
+        value.set_sensitive(true);
+        Ok(request.header(AUTHORIZATION, value))
+    }
+
+    /// What changes something; its answer's body.
+    async fn change<T: Serialize>(&self, token: &SecretString, method: Method, path: &[&str], body: Option<&T>) -> Result<Vec<u8>, GitHubError> {
+        let address = self.address(path, &[]);
+        self.waits.check(Some(token))?;
+        let mut request = self.request(Some(token), method, &address)?;
+        if let Some(body) = body {
+            request = request.json(body);
         }
+        let response = request.send().await.map_err(unavailable)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        match status {
+            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => body_of(response).await,
+            StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY if !is_rate_limit(&headers) => {
+                let said: WireRefusal = parse(&body_of(response).await?)?;
+                Err(GitHubError::Refused(said.message.chars().filter(|c| !c.is_control()).take(MOST_WORDS).collect()))
+            }
+            status => Err(self.waits.heard(Some(token), refusal(status, &headers, &address))),
+        }
+    }
+
+    async fn send(&self, token: Option<&SecretString>, address: &Url, etag: Option<HeaderValue>) -> Result<Answer, GitHubError> {
+        self.waits.check(token)?;
+        let mut request = self.request(token, Method::GET, address)?;
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -318,16 +396,27 @@ impl GitHub {
         let (status, headers) = (response.status(), response.headers().clone());
         match status {
             StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(Answer { status, headers, body: body_of(response).await? }),
-            StatusCode::UNAUTHORIZED => Err(GitHubError::Unauthorized),
-            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Err(GitHubError::NotFound),
-            StatusCode::TOO_MANY_REQUESTS => Err(GitHubError::RateLimited { retry_after: retry_after(&headers) }),
-            StatusCode::FORBIDDEN if is_rate_limit(&headers) => Err(GitHubError::RateLimited { retry_after: retry_after(&headers) }),
-            // Blocked, or an organisation that wants single sign-on: to this account it is not there.
-            StatusCode::FORBIDDEN => Err(GitHubError::NotFound),
-            status if status.is_server_error() => Err(GitHubError::Unavailable(format!("status {status}"))),
-            status => Err(GitHubError::Unexpected(format!("status {status} for {}", address.path()))),
+            status => Err(self.waits.heard(token, refusal(status, &headers, address))),
         }
     }
+}
+
+fn refusal(status: StatusCode, headers: &HeaderMap, address: &Url) -> GitHubError {
+    match status {
+        StatusCode::UNAUTHORIZED => GitHubError::Unauthorized,
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => GitHubError::NotFound,
+        StatusCode::TOO_MANY_REQUESTS => GitHubError::RateLimited { retry_after: retry_after(headers) },
+        StatusCode::FORBIDDEN if is_rate_limit(headers) => GitHubError::RateLimited { retry_after: retry_after(headers) },
+        // Blocked, or an organisation that wants single sign-on: to this account it is not there.
+        StatusCode::FORBIDDEN => GitHubError::NotFound,
+        status if status.is_server_error() => GitHubError::Unavailable(format!("status {status}")),
+        status => GitHubError::Unexpected(format!("status {status} for {}", address.path())),
+    }
+}
+
+#[derive(Deserialize)]
+struct WireRefusal {
+    message: String,
 }
 
 struct Answer {

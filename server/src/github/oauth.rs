@@ -17,8 +17,34 @@ type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointN
 #[derive(Clone)]
 pub struct Application {
     client: Client,
+    /// For signing in.
     scopes: Vec<Scope>,
     http: reqwest::Client,
+}
+
+/// Private repositories and deploy keys: GitHub has no narrower right that includes either.
+pub const REPOSITORIES: &str = "repo";
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Who somebody is.
+    SignIn,
+    /// And its repositories.
+    Repositories,
+}
+
+/// What an account has allowed.
+#[derive(Clone)]
+pub struct Grant {
+    pub token: SecretString,
+    pub scopes: Vec<String>,
+}
+
+impl Grant {
+    pub fn has_repositories(&self) -> bool {
+        self.scopes.iter().any(|scope| scope == REPOSITORIES)
+    }
 }
 
 /// A sign-in that was begun: where the browser goes, and what to keep until it is back.
@@ -54,8 +80,8 @@ impl Application {
             .set_auth_uri(AuthUrl::from_url(page("/login/oauth/authorize")))
             .set_token_uri(TokenUrl::from_url(page("/login/oauth/access_token")))
             .set_redirect_uri(RedirectUrl::from_url(callback));
-        // `repo`: private repositories and deploy keys. Organisations are read only where they decide who comes in.
-        let mut scopes = vec!["repo", "read:user", "user:email"];
+        // Organisations are read only where they decide who comes in.
+        let mut scopes = vec!["read:user", "user:email"];
         if matches!(config.sign_in, SignIn::Orgs(_)) {
             scopes.push("read:org");
         }
@@ -72,16 +98,25 @@ impl Application {
 }
 
 impl GitHub {
-    /// Begins a sign-in.
-    pub fn authorize(&self) -> Authorization {
+    /// Begins a sign-in, or asks for more than that.
+    pub fn authorize(&self, consent: Consent) -> Authorization {
+        let more = match consent {
+            Consent::SignIn => None,
+            Consent::Repositories => Some(Scope::new(REPOSITORIES.to_owned())),
+        };
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let (url, state) =
-            self.oauth.client.authorize_url(CsrfToken::new_random).add_scopes(self.oauth.scopes.iter().cloned()).set_pkce_challenge(challenge).url();
+        let (url, state) = self
+            .oauth
+            .client
+            .authorize_url(CsrfToken::new_random)
+            .add_scopes(self.oauth.scopes.iter().cloned().chain(more))
+            .set_pkce_challenge(challenge)
+            .url();
         Authorization { url, state: state.into_secret(), verifier: verifier.into_secret() }
     }
 
     /// Trades a code for the account's token.
-    pub async fn exchange(&self, code: String, verifier: String) -> Result<SecretString, OAuthError> {
+    pub async fn exchange(&self, code: String, verifier: String) -> Result<Grant, OAuthError> {
         let http = self.oauth.http.clone();
         let send = move |request| send(http.clone(), request);
         let answer = self
@@ -92,7 +127,12 @@ impl GitHub {
             .request_async(&send)
             .await;
         match answer {
-            Ok(token) => Ok(SecretString::from(token.access_token().secret().as_str())),
+            Ok(token) => {
+                // GitHub puts commas between them, where RFC 6749 has spaces.
+                let scopes = token.scopes().into_iter().flatten().flat_map(|scopes| scopes.split([',', ' ']));
+                let scopes = scopes.filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+                Ok(Grant { token: SecretString::from(token.access_token().secret().as_str()), scopes })
+            }
             Err(RequestTokenError::ServerResponse(refusal)) => Err(OAuthError::Refused(refusal.error().to_string())),
             Err(RequestTokenError::Request(error)) => Err(error.into()),
             // The body may hold a token: it is left out.

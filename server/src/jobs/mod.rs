@@ -6,13 +6,19 @@ mod fleet;
 mod pod;
 mod provision_pod;
 mod reconcile;
+mod remove_deploy_key;
 mod run;
 mod set_up_pod;
 mod setup;
 mod stop_pod;
 mod sweep;
 
-use crate::{control::ControlPlane, hosts, pods::wishes, queue::Worker};
+use crate::{
+    control::ControlPlane,
+    hosts,
+    pods::{self, wishes},
+    queue::Worker,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +26,8 @@ use uuid::Uuid;
 
 /// Jobs of the fleet's queue at the same time: they are few and short.
 const FLEET_JOBS: usize = 4;
+/// Calls of GitHub that nobody waits for, at the same time.
+const GITHUB_JOBS: usize = 4;
 
 /// What a killed worker had of the fleet's queue is free again after this long: a check of the hosts must not be missed for
 /// so long that they all count as silent.
@@ -39,6 +47,7 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
     };
     let pods = worker(wishes::QUEUE, usize::try_from(control.config.jobs).unwrap_or(1), visibility, Arc::new(pod::PodJob::new(control.clone())));
     let fleet = worker(hosts::FLEET_QUEUE, FLEET_JOBS, FLEET_VISIBILITY.min(visibility), Arc::new(fleet::FleetJob::new(control.clone())));
+    let github = worker(pods::keys::QUEUE, GITHUB_JOBS, visibility, Arc::new(remove_deploy_key::RemoveDeployKey { control: control.clone() }));
     // After a long time without a worker the archive has no part for this month, which the first ended message would need.
     if let Err(error) = crate::queue::maintain(&control.db).await {
         tracing::warn!(%error, "the queue's archive could not be put in order; its daily job tries again");
@@ -46,6 +55,7 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
     let mut all = JoinSet::new();
     all.spawn(pods.run(stop.clone()));
     all.spawn(fleet.run(stop.clone()));
+    all.spawn(github.run(stop.clone()));
     all.spawn(fleet::clock(control.db.clone(), stop));
     while all.join_next().await.is_some() {}
 }

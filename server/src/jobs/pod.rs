@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     control::ControlPlane,
-    pods::store::{self, PodRow, Release, Seen},
+    pods::{
+        git_access,
+        store::{self, PodRow, Release, Seen},
+    },
     queue::{self, Job, JobContext, Message, Outcome},
 };
 use async_trait::async_trait;
@@ -76,7 +79,7 @@ impl PodJob {
         let Some(row) = claimed else {
             return if store::get(&self.control.db, id).await?.is_some() { Err(Halt::Lost) } else { Ok(Progress::Settled) };
         };
-        if row.status() == PodStatus::Deleted || !(row.is_behind() || set_up_pod::is_due(&row)) {
+        if row.status() == PodStatus::Deleted || !(row.is_behind() || set_up_pod::is_due(&row) || git_access::is_due(&row)) {
             return Ok(Progress::Settled);
         }
         let run = Run { control: &self.control, context, pod: id, generation: row.generation };

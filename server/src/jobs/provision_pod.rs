@@ -13,16 +13,15 @@ use crate::{
         link::{self, LinkError},
     },
     pods::{
-        event_store, placement,
+        event_store, git_access, placement,
         store::{self, PodRow, Release, Seen},
     },
 };
 use pinacle_app::{
     ids::{HostId, UserId},
-    pods::{Desired, PodStatus, RepositoryAddress},
+    pods::{Desired, PodStatus},
 };
-use pinacle_host::protocol::{Command, GitCredential, PodConfig, Reply, SandboxState};
-use secrecy::ExposeSecret;
+use pinacle_host::protocol::{Command, PodConfig, Reply, SandboxState};
 use serde_json::json;
 use std::{
     net::IpAddr,
@@ -35,8 +34,6 @@ const BOOT: Duration = Duration::from_secs(60);
 const ROOM_AGAIN: Duration = Duration::from_secs(3);
 /// A machine that ended by itself so often within an hour is not started again without being asked for.
 const MOST_ENDS_AN_HOUR: i64 = 5;
-/// User name that GitHub takes beside a token.
-const TOKEN_USER: &str = "x-access-token";
 
 /// Answers with the host that the pod runs on.
 pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget, Halt> {
@@ -45,6 +42,14 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget
         return Err(Halt::Final(failure("reserve", "host_lost", message, "Delete the pod and create it again.")));
     }
     if let Some(host) = runs_already(run, row).await? {
+        if git_access::is_due(row) {
+            match configure(run, row, &host, "keys", true).await {
+                Err(halt @ (Halt::Lost | Halt::Database(_))) => return Err(halt),
+                // What it has is good for a while yet, and it is due again in a minute.
+                Err(halt) => tracing::warn!(?halt, pod = %run.pod, "a pod's access to its repository could not be renewed"),
+                Ok(_) => {}
+            }
+        }
         run.observe(running(run)).await?;
         return Ok(host);
     }
@@ -177,31 +182,39 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     let size = format!("{} vCPU, {} GB", tier.cores(), tier.memory_gb());
     let sandbox = call("sandbox", sandbox, BOOT);
     run.step("sandbox", &size, async { sandbox.await.map(|_| ((), size.clone())) }).await?;
-    let config = config(run, row).await;
-    let keys = call("keys", Command::Configure { pod, fence, config }, SHORT);
-    run.step("keys", "git identity", async { keys.await.map(|_| ((), String::new())) }).await
+    let told = async { configure(run, row, host, "keys", false).await.map(|words| ((), words)) };
+    run.step("keys", "git identity", told).await
+}
+
+/// Tells the pod who commits in it and how its git gets at its repository; `again` has that settled once more. Answers in words
+/// with the way that git takes; a failure is `step`'s.
+pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: &'static str, again: bool) -> Result<String, Halt> {
+    let (config, words) = config(run, row, again).await;
+    let command = Command::Configure { pod: run.pod.0, fence: run.lease(), config };
+    link::call(run.control, host, command, SHORT).await.map(|_| words).map_err(|error| halt(step, error))
 }
 
 /// Who commits in the pod, and how git may fetch and push at GitHub. Without them the pod still runs.
-async fn config(run: &Run<'_>, row: &PodRow) -> PodConfig {
+async fn config(run: &Run<'_>, row: &PodRow, again: bool) -> (PodConfig, String) {
     let owner = UserId(row.owner_id);
     let mut config = PodConfig::default();
     match account::git_identity(run.control, owner).await {
         Ok(identity) => (config.git_name, config.git_email) = (identity.name, identity.email),
         Err(error) => tracing::warn!(%error, pod = %run.pod, "the owner's git identity can't be had"),
     }
-    let is_github = row.repository.as_deref().is_some_and(|r| matches!(RepositoryAddress::parse(r), Ok(RepositoryAddress::GitHub { .. })));
-    if is_github {
-        match account::github_token(run.control, owner).await {
-            Ok(Some(token)) => {
-                let origin = run.control.config.github_git_url.origin().ascii_serialization();
-                config.git_credential = Some(GitCredential { origin, username: TOKEN_USER.to_owned(), token: token.expose_secret().to_owned() });
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, pod = %run.pod, "the owner's GitHub token can't be had"),
+    let words = match git_access::settle(run.control, row, run.lease(), again).await {
+        Ok(Some(way)) => {
+            let words = way.access.way.label().to_lowercase();
+            way.tell(run.control, &mut config);
+            words
         }
-    }
-    config
+        Ok(None) => String::new(),
+        Err(error) => {
+            tracing::warn!(%error, pod = %run.pod, "how the pod's git reaches GitHub could not be settled");
+            String::new()
+        }
+    };
+    (config, words)
 }
 
 /// A pod that never started lets go of a host that does not answer: the next try may find another. What it has there goes

@@ -1,14 +1,17 @@
 //! Set-up: clone, plan, install, processes, health. It never changes the pod's status: the machine runs, its terminal
 //! is open. Nothing of a repository runs before its plan was approved, but for repositories of the user's own account.
 
-use super::run::{FAILURE_OUTPUT, Halt, Run, failure, words};
+use super::{
+    provision_pod,
+    run::{FAILURE_OUTPUT, Halt, Run, failure, words},
+};
 use crate::{
     account,
     hosts::HostTarget,
     jobs::setup::{
         clone::{self, Clone},
         plan, processes,
-        shell::Shell,
+        shell::{Limits, Shell},
     },
     news::{self, Change},
     pods::{
@@ -18,7 +21,7 @@ use crate::{
 };
 use pinacle_app::{
     ids::UserId,
-    pods::{Desired, Failure, Plan, PodStatus, RepositoryAddress, Setup, SetupState},
+    pods::{Desired, Failure, GitWay, Plan, PodStatus, RepositoryAddress, Setup, SetupState},
 };
 use std::time::Duration;
 
@@ -47,6 +50,10 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
             return done(run, plan.clone()).await;
         }
         if again || matches!(row.setup(), SetupState::None | SetupState::Running) {
+            if again {
+                // What was changed at GitHub meanwhile counts.
+                provision_pod::configure(run, &row, host, "clone", true).await?;
+            }
             return whole(&shell, &row, &address).await;
         }
         Ok(())
@@ -76,7 +83,7 @@ pub async fn machine_is_new(run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
 async fn whole(shell: &Shell<'_>, row: &PodRow, address: &RepositoryAddress) -> Result<(), Halt> {
     let run = shell.run;
     under_way(run, "clone", None, None).await?;
-    let commit = clone::run(shell, Clone { address, branch: row.branch.as_deref() }).await?;
+    let commit = clone::run(shell, Clone { address, branch: row.branch.as_deref(), over_ssh: over_ssh(run).await? }).await?;
     under_way(run, "install", None, Some(&commit)).await?;
     let plan = plan::find(shell, &commit).await?;
     let approved = row.approved_digest.as_deref() == Some(digest(&plan).as_str());
@@ -88,6 +95,12 @@ async fn whole(shell: &Shell<'_>, row: &PodRow, address: &RepositoryAddress) -> 
     under_way(run, "processes", Some(&plan), None).await?;
     processes::start(shell, &plan, true).await?;
     done(run, plan).await
+}
+
+/// As it is by now: it may have been settled a moment ago.
+async fn over_ssh(run: &Run<'_>) -> Result<bool, Halt> {
+    let row = store::get(&run.control.db, run.pod).await?;
+    Ok(row.and_then(|row| row.git_access).is_some_and(|access| access.0.way == GitWay::DeployKey))
 }
 
 /// Whether the repository belongs to the user's own GitHub account. What can't be found out is not.
@@ -113,7 +126,7 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
     let mut step = shell.run.begin("install", command.lines().next().unwrap_or_default()).await?;
     let argv = ["bash", "-lc", command];
     let limit = Duration::from_secs(shell.run.control.config.setup.install_seconds.into());
-    let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), limit).await?;
+    let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), Limits { whole: limit, silence: None }).await?;
     let output = step.last_output().to_owned();
     let (code, message, remedy) = match (ended.code, ended.timed_out) {
         (Some(0), false) => return step.end("ok", "").await,

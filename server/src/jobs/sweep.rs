@@ -1,6 +1,7 @@
 //! Sends again every pod whose wish is not answered and that no message names: what a crash between two statements,
-//! or a dead letter, would otherwise leave behind.
+//! or a dead letter, would otherwise leave behind. The same for deploy keys that are to go.
 
+use super::remove_deploy_key;
 use crate::{
     control::ControlPlane,
     pods::{store, wishes},
@@ -16,5 +17,5 @@ pub async fn run(control: &ControlPlane) -> Result<(), sqlx::Error> {
         tx.commit().await?;
         tracing::info!(%pod, "a pod was behind and in no queue; sent it again");
     }
-    Ok(())
+    remove_deploy_key::sweep(control, LIMIT).await
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
-    backend::{Caller, FileContent, Pods, TerminalConnection},
+    backend::{ByteConnection, Caller, FileContent, Pods, ProcessStart, TerminalConnection},
     ids::{HostId, PodId, TeamId},
     pods::{
         BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery,
@@ -431,6 +431,25 @@ impl Pods for ControlPlane {
         may_change(caller)?;
         let host = self.running(caller, id).await?;
         super::terminal::end(self, &host, id, name).await
+    }
+
+    async fn pod_at(&self, caller: &Caller, name: &str, handle: &str) -> AppResult<Pod> {
+        let row = store::named_for(&self.db, name, handle, caller.user).await.map_err(fault)?;
+        Ok(row.ok_or_else(AppError::not_found)?.into())
+    }
+
+    async fn open_process(&self, caller: &Caller, id: PodId, start: ProcessStart) -> AppResult<ByteConnection> {
+        may_change(caller)?;
+        let host = self.running(caller, id).await?;
+        self.mark_used(id).await;
+        super::process::open(self, &host, id, start).await
+    }
+
+    async fn connect_port(&self, caller: &Caller, id: PodId, port: u16) -> AppResult<ByteConnection> {
+        may_change(caller)?;
+        let host = self.running(caller, id).await?;
+        self.mark_used(id).await;
+        super::process::connect(self, &host, id, port).await
     }
 }
 

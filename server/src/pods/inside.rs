@@ -71,7 +71,7 @@ fn keep(output: &mut Vec<u8>, bytes: &[u8], truncated: &mut bool) {
 pub async fn exec(control: &ControlPlane, host: &HostTarget, pod: PodId, request: ExecRequest) -> AppResult<ExecResult> {
     check(&request)?;
     let timeout_seconds = request.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT);
-    let spec = ExecSpec { argv: request.argv, env: request.env, cwd: None, timeout_seconds, kill_group_on_exit: false };
+    let spec = ExecSpec { argv: request.argv, env: request.env, cwd: None, timeout_seconds, kill_group_on_exit: false, pty: None, window: false };
     let (mut reader, mut writer) = link::stream(control, host, Class::Bulk, Command::Exec { pod: pod.0, exec: spec }).await.map_err(answer)?;
     let input = Bytes::from(request.stdin.unwrap_or_default().into_bytes());
     let feed = async {

@@ -2,9 +2,12 @@
 
 mod access;
 pub mod event_store;
+pub mod git_access;
 mod inside;
+pub mod keys;
 pub mod placement;
 pub mod plan;
+mod process;
 pub mod quota;
 pub mod store;
 mod streams;

@@ -1,9 +1,11 @@
 //! The SQL of pods: their rows here; wishes, observations and reservations beside it. Their log's is in `event_store.rs`.
 
+mod keys;
 mod observations;
 mod reservations;
 mod wishes;
 
+pub use keys::{KeyRow, begin_removal, forget_key, insert_key, key, key_of, key_registered, observe_git, removal_failed, removals_without_message};
 pub use observations::{
     Observed, OnHost, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
 };
@@ -13,7 +15,7 @@ pub use wishes::{NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, i
 use ipnet::IpNet;
 use pinacle_app::{
     ids::{PodId, TeamId, UserId},
-    pods::{Desired, Failure, Pod, PodQuery, PodStatus, Setup, SetupState, Tier},
+    pods::{Desired, Failure, GitAccess, Pod, PodQuery, PodStatus, Setup, SetupState, Tier},
 };
 use sqlx::{PgConnection, PgExecutor, types::Json};
 use time::OffsetDateTime;
@@ -62,6 +64,9 @@ pub struct PodRow {
     pub reserved_disk: Option<i64>,
     pub reason: Option<Json<Placement>>,
     pub reachable: bool,
+    pub git_access: Option<Json<GitAccess>>,
+    pub git_expires_at: Option<OffsetDateTime>,
+    pub git_tried_at: Option<OffsetDateTime>,
 }
 
 macro_rules! pods {
@@ -71,7 +76,7 @@ macro_rules! pods {
                     p.status, p.seen_generation, p.setup, p.setup_detail, p.setup_after, p.setup_generation, p.approved_digest, p.failure, p.booted,
                     p.waiting_for, p.waiting_since, p.status_at, p.wished_at, p.last_used_at, p.created_at,
                     r.host_id, h.name AS host, h.address AS host_address, h.state AS host_state, r.address, r.cpu_milli AS reserved_cpu, r.memory_bytes AS reserved_memory,
-                    r.disk_bytes AS reserved_disk, r.reason,
+                    r.disk_bytes AS reserved_disk, r.reason, p.git_access, p.git_expires_at, p.git_tried_at,
                     coalesce(h.last_seen_at > now() - interval '30 seconds', true) AS reachable
              FROM pods p JOIN users u ON u.id = p.owner_id LEFT JOIN reservations r ON r.pod_id = p.id LEFT JOIN hosts h ON h.id = r.host_id ",
             $tail
@@ -139,6 +144,7 @@ impl From<PodRow> for Pod {
             waiting_for: row.waiting_for,
             created_at: row.created_at,
             last_used_at: row.last_used_at,
+            git_access: row.git_access.map(|access| access.0),
         }
     }
 }
@@ -160,6 +166,19 @@ pub async fn get_for(db: impl PgExecutor<'_>, id: PodId, user: UserId) -> Result
         .bind(user.0)
         .fetch_optional(db)
         .await
+}
+
+/// The pod of this name that this handle's user owns, if `user` is in its team. A handle that its user had before leads there, too.
+pub async fn named_for(db: impl PgExecutor<'_>, name: &str, handle: &str, user: UserId) -> Result<Option<PodRow>, sqlx::Error> {
+    sqlx::query_as(pods!(
+        "JOIN handles o ON o.user_id = p.owner_id AND o.handle = $2 JOIN team_members m ON m.team_id = p.team_id AND m.user_id = $3
+         WHERE p.name = $1 AND p.status <> 'deleted'"
+    ))
+    .bind(name)
+    .bind(handle)
+    .bind(user.0)
+    .fetch_optional(db)
+    .await
 }
 
 /// Where a page of a list begins: behind this pod.

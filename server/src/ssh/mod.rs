@@ -4,11 +4,12 @@
 //! connections of their own: a download never stands before a keystroke.
 
 mod connection;
+pub mod pair;
 
 pub use connection::{SshError, Stream};
 
 use connection::Connection;
-use russh::keys::PrivateKey;
+use russh::keys::{HashAlg, PrivateKey, PublicKey};
 use std::{
     collections::HashMap,
     path::Path,
@@ -21,6 +22,11 @@ use uuid::Uuid;
 
 /// Bulk traffic of one host is spread over this many connections.
 const BULK_CONNECTIONS: usize = 2;
+
+/// Of a line of `authorized_keys`, such as `SHA256:…`; None for what is no key.
+pub fn fingerprint_of(line: &str) -> Option<String> {
+    PublicKey::from_openssh(line).ok().map(|key| key.fingerprint(HashAlg::Sha256).to_string())
+}
 
 /// What a channel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

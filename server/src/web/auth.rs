@@ -6,7 +6,7 @@ use crate::{
         session_store::{self, SignedIn},
         sign_in::{Refusal, sign_in},
     },
-    github::{GitHubError, OAuthError},
+    github::{Consent, GitHubError, OAuthError},
 };
 use axum::{
     extract::{Query, Request, State},
@@ -70,13 +70,19 @@ impl Failure {
 #[derive(Deserialize)]
 pub struct Begin {
     return_to: Option<String>,
+    /// `repositories`: asks for those, too.
+    access: Option<String>,
 }
 
 /// GET /auth/github: on to GitHub.
 pub async fn begin(State(state): State<AppState>, session: Session, Query(begin): Query<Begin>, request: Request) -> Answer<Response> {
     let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
     state.sign_ins.take(address)?;
-    let authorization = state.control.github.authorize();
+    let consent = match begin.access.as_deref() {
+        Some("repositories") => Consent::Repositories,
+        Some(_) | None => Consent::SignIn,
+    };
+    let authorization = state.control.github.authorize(consent);
     let mut begun = waiting(&session).await?;
     begun.push(Begun {
         state: authorization.state,
@@ -117,11 +123,11 @@ pub async fn callback(State(state): State<AppState>, session: Session, Query(cal
         }
     }
     let Some(code) = callback.code.filter(|code| !code.is_empty() && code.len() <= MOST_CODE) else { return failed(Failure::StaleState) };
-    let token = match state.control.github.exchange(code, this.verifier.clone()).await {
-        Ok(token) => token,
+    let grant = match state.control.github.exchange(code, this.verifier.clone()).await {
+        Ok(grant) => grant,
         Err(error) => return failed(of_exchange(&error)),
     };
-    let user = match sign_in(&state.control, &token).await {
+    let user = match sign_in(&state.control, &grant).await {
         Ok(user) => user,
         Err(refusal) => return failed(of_refusal(&refusal)),
     };

@@ -18,6 +18,7 @@ pub async fn ended(state: AppState, caller: Caller) -> &'static str {
         () = credential_ended(&state, &caller) => match caller.door {
             Door::Session(_) => "This browser was signed out.",
             Door::Token(_) => "The API token was revoked or has expired.",
+            Door::Key(_) => "The key is no longer one of your GitHub account's.",
         },
     }
 }

@@ -32,7 +32,7 @@ use axum::{
     routing::{any, get, post},
 };
 use leptos::config::LeptosOptions;
-use limits::{Buckets, Slots};
+pub use limits::{Buckets, Rate, Slot, Slots};
 use pinacle_app::{backend::Backend, ids::UserId};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;

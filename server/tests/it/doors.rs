@@ -373,11 +373,49 @@ async fn what_github_offers_is_listed_and_its_failure_is_told() {
     assert!(branches["items"].as_array().expect("a list").iter().any(|branch| branch["name"] == "main"));
     let missing = stand.api(&token, Method::GET, "/repositories/owner/nothing/branches").send().await.expect("an answer");
     assert_eq!(problem(missing).await.0, 404);
-    for (mode, status) in [("error500", 503), ("rate_limited", 503), ("revoked", 403)] {
+    for (mode, status) in [("error500", 503), ("revoked", 403), ("rate_limited", 503)] {
         stand.github("/fail", json!({ "path": "/repos/owner/full/branches", "mode": mode, "times": 1 })).await;
         let answer = stand.api(&token, Method::GET, "/repositories/owner/full/branches").send().await.expect("an answer");
         assert_eq!(problem(answer).await.0, status, "{mode}");
     }
+    // Told to wait, it waits: GitHub would answer by now, and is not asked.
+    let answer = stand.api(&token, Method::GET, "/repositories/owner/python-service/branches").send().await.expect("an answer");
+    let wait: u32 = answer.headers()[RETRY_AFTER].to_str().ok().and_then(|wait| wait.parse().ok()).expect("seconds");
+    assert!((50..=60).contains(&wait), "{wait}");
+    assert_eq!(problem(answer).await.0, 503);
+}
+
+#[tokio::test]
+async fn repositories_are_asked_for_when_they_are_wanted_and_renewed_when_they_were_taken_back() {
+    let stand = Stand::open().await;
+    let (_, ask) = stand.begin("/").await;
+    assert!(!ask.contains("repo"), "signing in asks for no more than who it is: {ask}");
+    stand.sign_in("owner").await;
+    let token = stand.token("owner", "write");
+    let names = async || {
+        let list: Value = stand.api(&token, Method::GET, "/repositories").send().await.expect("an answer").json().await.expect("JSON");
+        list["items"].as_array().map(|items| items.iter().filter_map(|item| item["full_name"].as_str().map(str::to_owned)).collect::<Vec<_>>())
+    };
+    let allowed = async || me(&stand, &token).await["github"].as_str().map(str::to_owned);
+    assert_eq!(allowed().await.as_deref(), Some("sign_in"));
+    let public = names().await.expect("a list");
+    assert!(public.contains(&"owner/node-site".to_owned()) && !public.contains(&"owner/private".to_owned()), "{public:?}");
+
+    stand.allow_repositories("owner").await;
+    assert_eq!(allowed().await.as_deref(), Some("repositories"));
+    assert!(names().await.expect("a list").contains(&"owner/private".to_owned()));
+    stand.sign_in("owner").await;
+    assert_eq!(allowed().await.as_deref(), Some("repositories"), "signing in takes nothing back");
+    assert!(names().await.expect("a list").contains(&"owner/private".to_owned()));
+
+    let _alone = github_alone().await;
+    stand.github("/fail", json!({ "path": "/repos/owner/full/branches", "mode": "revoked", "times": 1 })).await;
+    let refused = stand.api(&token, Method::GET, "/repositories/owner/full/branches").send().await.expect("an answer");
+    assert_eq!(problem(refused).await.0, 403);
+    assert_eq!(allowed().await.as_deref(), Some("nothing"), "the page offers to renew it");
+    drop(_alone);
+    stand.allow_repositories("owner").await;
+    assert_eq!(allowed().await.as_deref(), Some("repositories"));
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ impl Installation {
     async fn token(&self, door: &Door, login: &str) -> String {
         let mut tokens = self.tokens.lock().await;
         if !tokens.contains_key(login) {
-            door.sign_in(login).await;
+            door.allow_repositories(login).await;
             tokens.insert(login.to_owned(), door.token(login, "write"));
         }
         tokens[login].clone()
@@ -243,6 +243,19 @@ impl Fleet {
         let installation = self.installation;
         let command = command(&installation.database.url, &["worker"]);
         *installation.worker.lock().await = begin(with_log(command, &installation.folder.join("worker.log")));
+    }
+
+    pub async fn database(&self) -> sqlx::PgPool {
+        self.installation.database.connect(2).await
+    }
+
+    /// What GitHub answers somebody who asks there, with a token of their own.
+    pub async fn at_github(&self, login: &str, method: Method, path: &str) -> Value {
+        let token = self.github_token(login).await;
+        let address = format!("{}{path}", variable("PINACLE_GITHUB_API_URL").trim_end_matches('/'));
+        let answer = self.http.request(method, address).bearer_auth(token).send().await.expect("the stand-in answers");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap_or(Value::Null)
     }
 
     pub async fn hosts(&self) -> Vec<Value> {
@@ -434,6 +447,12 @@ impl User<'_> {
 
     pub async fn until_setup(&self, id: &str, state: &str) -> Value {
         self.until(id, state, |pod| pod["setup"]["state"] == state && pod["behind"] == false).await
+    }
+
+    /// Cloned, and set up as far as that goes without an answer.
+    pub async fn until_setup_or_question(&self, id: &str) -> Value {
+        self.until(id, "cloned", |pod| (pod["setup"]["state"] == "done" || pod["setup"]["state"] == "awaiting_approval") && pod["behind"] == false)
+            .await
     }
 
     /// Waits for what runs in the pod.

@@ -5,7 +5,9 @@
 mod database;
 mod doors;
 mod fleet;
+mod gateway;
 mod hosts;
+mod keys;
 mod pods;
 mod queue;
 mod queue_model;

@@ -3,7 +3,7 @@
 use crate::database::Database;
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
-    header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE},
+    header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE},
     redirect::Policy,
 };
 use serde_json::{Value, json};
@@ -78,6 +78,8 @@ impl Stand {
             .env("DATABASE_URL", &database.url)
             .env("PINACLE_LISTEN", at.to_string())
             .env("PINACLE_DATABASE_CONNECTIONS", "5")
+            // One port, and it is the fleet's.
+            .env_remove("PINACLE_GATEWAY_LISTEN")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -145,7 +147,11 @@ impl Door {
 
     /// To GitHub and back, as far as the answer to the callback.
     pub async fn sign_in_as_far_as_callback(&self, login: &str, return_to: &str) -> (Browser, Response) {
-        let (browser, ask) = self.begin(return_to).await;
+        self.back_from_github(login, &format!("return_to={return_to}")).await
+    }
+
+    async fn back_from_github(&self, login: &str, query: &str) -> (Browser, Response) {
+        let (browser, ask) = self.begin_with(query).await;
         let ask = format!("{ask}&login={login}");
         let back = self.http.get(ask).send().await.expect("the stand-in answers");
         assert_eq!(back.status(), StatusCode::SEE_OTHER, "the stand-in knows {login}");
@@ -156,7 +162,11 @@ impl Door {
 
     /// The browser after GET /auth/github, and where that sent it.
     pub async fn begin(&self, return_to: &str) -> (Browser, String) {
-        let answer = self.get(&format!("/auth/github?return_to={return_to}")).send().await.expect("an answer");
+        self.begin_with(&format!("return_to={return_to}")).await
+    }
+
+    async fn begin_with(&self, query: &str) -> (Browser, String) {
+        let answer = self.get(&format!("/auth/github?{query}")).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
         (browser_of(&answer).expect("a session"), location(&answer))
     }
@@ -165,6 +175,14 @@ impl Door {
         let _peace = github_in_peace().await;
         let (_, answer) = self.sign_in_as_far_as_callback(login, "/").await;
         assert_eq!(location(&answer), "/", "signed in");
+        browser_of(&answer).expect("a new session")
+    }
+
+    /// And allows access to repositories, as one does who wants a private one.
+    pub async fn allow_repositories(&self, login: &str) -> Browser {
+        let _peace = github_in_peace().await;
+        let (_, answer) = self.back_from_github(login, "return_to=/account&access=repositories").await;
+        assert_eq!(location(&answer), "/account", "allowed");
         browser_of(&answer).expect("a new session")
     }
 
@@ -186,6 +204,28 @@ impl Door {
         let answer = self.http.post(address).json(&body).send().await.expect("the stand-in answers");
         assert!(answer.status().is_success(), "{}", answer.status());
         answer.json().await.unwrap_or(Value::Null)
+    }
+
+    /// Takes back every fault.
+    pub async fn mend_github(&self) {
+        let address = format!("{}/_dev/fail", variable("PINACLE_GITHUB_URL").trim_end_matches('/'));
+        let answer = self.http.delete(address).send().await.expect("the stand-in answers");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    /// A token at the stand-in, as an application with every right has it.
+    pub async fn github_token(&self, login: &str) -> String {
+        let base = variable("PINACLE_GITHUB_URL");
+        let base = base.trim_end_matches('/');
+        let id = variable("PINACLE_GITHUB_CLIENT_ID");
+        let ask = format!("{base}/login/oauth/authorize?client_id={id}&scope=repo&login={login}");
+        let back = location(&self.http.get(ask).send().await.expect("the stand-in answers"));
+        let code = Url::parse(&back).expect("an address").query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned();
+        let body = [("client_id", id.as_str()), ("client_secret", &variable("PINACLE_GITHUB_CLIENT_SECRET")), ("code", &code)];
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(body).finish();
+        let answer = self.http.post(format!("{base}/login/oauth/access_token")).header(ACCEPT, "application/json");
+        let answer = answer.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body).send().await.expect("the stand-in answers");
+        answer.json::<Value>().await.expect("JSON")["access_token"].as_str().expect("a token").to_owned()
     }
 
     /// A new account at the stand-in.

@@ -1,6 +1,6 @@
 //! Clones the repository into `/home/dev/<repo>`; what is cloned already is left as its user has it.
 
-use super::shell::Shell;
+use super::shell::{Limits, Shell};
 use crate::jobs::run::{Halt, failure, words};
 use pinacle_app::pods::{Failure, RepositoryAddress};
 use std::time::Duration;
@@ -10,10 +10,14 @@ const STEP: &str = "clone";
 const PARTIAL: &str = "/home/dev/.cache/pinacle/clone";
 /// A server that sends less than this many bytes a second has gone silent.
 const SILENCE_BYTES: &str = "200";
+/// Over ssh nothing is said before both ends know each other.
+const SSH_BEGINS: Duration = Duration::from_secs(10);
 
 pub struct Clone<'a> {
     pub address: &'a RepositoryAddress,
     pub branch: Option<&'a str>,
+    /// The pod has a key for it: git takes the address over ssh (`host/src/init/configure.rs`).
+    pub over_ssh: bool,
 }
 
 /// Answers with the commit that is checked out.
@@ -25,6 +29,9 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
     let limits = shell.run.control.config.setup;
     let deadline = Duration::from_secs(limits.clone_seconds.into());
     let silence = limits.git_silence_seconds.to_string();
+    // Over https git sees to that itself.
+    let said_within = clone.over_ssh.then(|| Duration::from_secs(limits.git_silence_seconds.into()) + SSH_BEGINS);
+    let limits = Limits { whole: deadline, silence: said_within };
     let env = [("GIT_TERMINAL_PROMPT", "0"), ("GIT_HTTP_LOW_SPEED_LIMIT", SILENCE_BYTES), ("GIT_HTTP_LOW_SPEED_TIME", silence.as_str())];
     let mut step = shell.run.begin(STEP, &what).await?;
     let git_folder = format!("{}/.git", shell.folder);
@@ -37,7 +44,7 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
                 return Ok(commit);
             }
             // It was empty when it was cloned.
-            None => shell.logged(&mut step, &["git", "-C", &shell.folder, "pull", "--ff-only"], &env, None, deadline).await?,
+            None => shell.logged(&mut step, &["git", "-C", &shell.folder, "pull", "--ff-only"], &env, None, limits).await?,
         }
     } else {
         shell.quiet(STEP, &["rm", "-rf", "--", PARTIAL]).await?;
@@ -46,10 +53,13 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
         if url.starts_with("http://") {
             argv.extend(["-c", "protocol.http.allow=always"]);
         }
+        if clone.over_ssh {
+            argv.extend(["-c", "protocol.ssh.allow=always"]);
+        }
         argv.extend(["clone", "--progress"]);
         argv.extend(clone.branch.into_iter().flat_map(|branch| ["--branch", branch]));
         argv.extend(["--", &url, PARTIAL]);
-        let ended = shell.logged(&mut step, &argv, &env, None, deadline).await?;
+        let ended = shell.logged(&mut step, &argv, &env, None, limits).await?;
         if ended.code == Some(0) && !shell.quiet(STEP, &["mv", "-T", "--", PARTIAL, &shell.folder]).await?.ok() {
             let message = format!("{} is in the way of the clone.", shell.folder);
             step.end("failed", &message).await?;
@@ -71,7 +81,8 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
             "Push a first commit from the terminal or from elsewhere, then retry the set-up.",
         )
     } else {
-        why(&output, ended.timed_out.then_some(deadline), clone.branch)
+        let words = if ended.silent { "timed out" } else { &output };
+        why(words, ended.timed_out.then_some(deadline), clone.branch)
     };
     step.end("failed", &message).await?;
     Err(Halt::Final(Failure { output, ..failure(STEP, code, message, remedy) }))
@@ -119,6 +130,20 @@ fn why(output: &str, timed_out: Option<Duration>, branch: Option<&str>) -> (&'st
             "Choose a larger tier, restart the pod, then retry the set-up.",
         );
     }
+    if says(&["Host key verification failed"]) {
+        return (
+            "git_host_key_changed",
+            "The git server shows another key than those that this installation knows it by.".to_owned(),
+            "An operator has to find out why, and configure the new key if it is right.",
+        );
+    }
+    if says(&["Permission denied (publickey"]) {
+        return (
+            "deploy_key_refused",
+            "The git server refuses the pod's key: it was removed there, it seems.".to_owned(),
+            "Retry the set-up: it registers the key once more.",
+        );
+    }
     if says(&["not found", "could not read Username", "Authentication failed", "returned error: 403", "returned error: 401"]) {
         return (
             "repository_not_found",
@@ -158,6 +183,9 @@ mod tests {
             ("fatal: could not read Username for 'https://x': terminal prompts disabled", None, "repository_not_found"),
             ("fatal: unable to access 'https://x/': Could not resolve host: x", None, "repository_unreachable"),
             ("fatal: write error: No space left on device", None, "disk_full"),
+            ("Host key verification failed.\nfatal: Could not read from remote repository.", None, "git_host_key_changed"),
+            ("git@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.", None, "deploy_key_refused"),
+            ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", None, "repository_not_found"),
             ("fatal: something new", None, "clone_failed"),
             ("Receiving objects:  45% (401/891)\rerror: RPC failed; curl 56 Recv failure: Connection reset by peer", None, "repository_unreachable"),
             ("fatal: unable to access 'https://x/y/': The requested URL returned error: 403", None, "repository_not_found"),

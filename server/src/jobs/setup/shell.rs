@@ -33,6 +33,15 @@ pub struct Shell<'a> {
 pub struct Ended {
     pub code: Option<i32>,
     pub timed_out: bool,
+    /// It said nothing for longer than it may, and was ended for that.
+    pub silent: bool,
+}
+
+/// How long a command may take, and how long it may say nothing.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    pub whole: Duration,
+    pub silence: Option<Duration>,
 }
 
 pub struct Quiet {
@@ -58,6 +67,8 @@ impl Shell<'_> {
             cwd: cwd.map(str::to_owned),
             timeout_seconds: u32::try_from(limit.as_secs()).unwrap_or(u32::MAX),
             kill_group_on_exit: true,
+            pty: None,
+            window: false,
         };
         Command::Exec { pod: self.run.pod.0, exec }
     }
@@ -86,19 +97,30 @@ impl Shell<'_> {
     }
 
     /// Runs a command whose output goes to the log as it comes.
-    pub async fn logged(&self, step: &mut Step<'_>, argv: &[&str], env: &[(&str, &str)], cwd: Option<&str>, limit: Duration) -> Result<Ended, Halt> {
+    pub async fn logged(&self, step: &mut Step<'_>, argv: &[&str], env: &[(&str, &str)], cwd: Option<&str>, limits: Limits) -> Result<Ended, Halt> {
+        let limit = limits.whole;
         let name = step.name();
         let broken = |error| halt(name, error);
         let command = self.command(argv, env, cwd, limit);
         let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Bulk, command).await.map_err(broken)?;
         writer.message(&StreamInput::Eof).await.map_err(broken)?;
         let deadline = Instant::now() + limit + GRACE;
+        let patience = |since: Instant| limits.silence.map_or(deadline, |silence| since + silence);
+        let mut silent_at = patience(Instant::now());
         let mut waiting: Option<(EventStream, Vec<u8>, Instant)> = None;
         loop {
-            let until = waiting.as_ref().map_or(deadline, |(.., since)| (*since + BATCH_DELAY).min(deadline));
+            let until = waiting.as_ref().map_or(deadline, |(.., since)| *since + BATCH_DELAY).min(deadline).min(silent_at);
             let received = timeout_at(until, reader.next()).await;
+            if received.is_ok() {
+                silent_at = patience(Instant::now());
+            }
             let (stream, bytes) = match received {
                 Err(_) if Instant::now() >= deadline => return Err(broken(LinkError::Timeout(limit + GRACE))),
+                Err(_) if Instant::now() >= silent_at => {
+                    flush(step, &mut waiting).await?;
+                    // It ends with its stream.
+                    return Ok(Ended { code: None, timed_out: false, silent: true });
+                }
                 Err(_) => {
                     flush(step, &mut waiting).await?;
                     continue;
@@ -107,7 +129,7 @@ impl Shell<'_> {
                 Ok(Ok(Received::Stderr(bytes))) => (EventStream::Stderr, bytes),
                 Ok(Ok(Received::Message(StreamOutput::Exit { code, timed_out, .. }))) => {
                     flush(step, &mut waiting).await?;
-                    return Ok(Ended { code, timed_out });
+                    return Ok(Ended { code, timed_out, silent: false });
                 }
                 Ok(Ok(Received::Message(_))) => continue,
                 Ok(Err(error)) => {

@@ -125,7 +125,9 @@ pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Resu
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
         "SELECT p.id, p.desired FROM pods p
          WHERE p.status <> 'deleted' AND (p.seen_generation < p.generation
-             OR (p.status = 'running' AND p.desired = 'running' AND (p.setup = 'running' OR (p.setup = 'none' AND p.repository IS NOT NULL))))
+             OR (p.status = 'running' AND p.desired = 'running' AND (p.setup = 'running' OR (p.setup = 'none' AND p.repository IS NOT NULL)
+               -- `git_access::is_due`: what its git was given ends soon.
+               OR (p.git_expires_at < now() + interval '15 minutes' AND p.git_tried_at < now() - interval '1 minute'))))
            AND NOT EXISTS (SELECT FROM queue.message m WHERE m.key = 'pod:' || p.id)
          ORDER BY p.status_at LIMIT $1",
     )

@@ -1,0 +1,76 @@
+//! Terminals of the pod: a pty, and the process that leads the session on it.
+
+use super::{Pod, children};
+use nix::{
+    libc,
+    pty::{Winsize, openpty},
+};
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+};
+use tokio::io::unix::AsyncFd;
+
+/// Starts a command as the leader of a new session whose terminal is a pty of this size.
+pub fn spawn(pod: &Pod, mut command: Command, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
+    let pair = openpty(Some(&size(cols, rows)), None)?;
+    command.stdin(pair.slave.try_clone()?).stdout(pair.slave.try_clone()?).stderr(pair.slave);
+    // SAFETY: async-signal-safe calls only. Standard input is the pty, which becomes the new session's terminal.
+    unsafe {
+        command.pre_exec(|| {
+            nix::unistd::setsid().map_err(io::Error::from)?;
+            match libc::ioctl(0, libc::TIOCSCTTY, 0) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+    let (child, exit) = pod.children.spawn_leader(&mut command)?;
+    Ok((Pty::new(pair.master)?, child.id(), exit))
+}
+
+fn size(cols: u16, rows: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+/// The host's end of a pty.
+pub struct Pty(AsyncFd<OwnedFd>);
+
+impl Pty {
+    fn new(master: OwnedFd) -> io::Result<Self> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        fcntl(&master, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+        // SAFETY: the AsyncFd owns the descriptor, and gives it to nobody who could close it.
+        Ok(Self(unsafe { AsyncFd::register(master)? }))
+    }
+
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            if let Ok(read) = ready.try_io(|fd| nix::unistd::read(fd, buffer).map_err(io::Error::from)) {
+                return read;
+            }
+        }
+    }
+
+    pub async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let mut ready = self.0.writable().await?;
+            if let Ok(written) = ready.try_io(|fd| nix::unistd::write(fd, data).map_err(io::Error::from)) {
+                data = &data[written?..];
+            }
+        }
+        Ok(())
+    }
+
+    pub fn resize(&self, cols: u16, rows: u16) {
+        let size = size(cols, rows);
+        // SAFETY: `size` outlives the call. One that the kernel refuses changes nothing.
+        unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    }
+}

@@ -1,0 +1,118 @@
+//! People's public keys: those of their GitHub accounts, asked for again as they grow old. They say who somebody is; what
+//! somebody may is `Backend`'s to say.
+
+use super::{github_token, public_key_store as store};
+use crate::{control::ControlPlane, db, github::GitHubError};
+use pinacle_app::{
+    AppResult,
+    account::PublicKey,
+    backend::{Caller, Door, Scope},
+    ids::{KeyId, UserId},
+};
+use time::Duration;
+
+/// GitHub is asked again for keys that were asked for longer ago: a key that was removed there is good for so long.
+const FRESH: Duration = Duration::minutes(5);
+/// For a key that nobody is known to have: it may have been added just now.
+const ADDED: Duration = Duration::seconds(20);
+/// While GitHub does not answer, keys that it had are good for so long.
+const SILENT_AT_MOST: Duration = Duration::hours(24);
+/// Members of a team who are asked about for one key.
+const MOST_CANDIDATES: i64 = 20;
+/// Keys of one account that are kept.
+const MOST_KEYS: usize = 100;
+const MOST_KEY: usize = 16 << 10;
+
+/// Whose key this is, a line of `authorized_keys`. None: nobody's who could have a right to that pod.
+pub async fn caller_of(control: &ControlPlane, public_key: &str, (name, handle): (&str, &str)) -> AppResult<Option<Caller>> {
+    let Some(public_key) = plain(public_key) else { return Ok(None) };
+    if let Some((key, user)) = store::owner(&control.db, &public_key).await.map_err(db::fault)?
+        && holds(control, user, key).await.map_err(db::fault)?
+    {
+        return good(control, user, key).await.map(Some);
+    }
+    for user in store::candidates(&control.db, name, handle, MOST_CANDIDATES).await.map_err(db::fault)? {
+        if refresh(control, user, ADDED).await.map_err(db::fault)?
+            && let Some((key, owner)) = store::owner(&control.db, &public_key).await.map_err(db::fault)?
+            && owner == user
+        {
+            return good(control, user, key).await.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+async fn good(control: &ControlPlane, user: UserId, key: KeyId) -> AppResult<Caller> {
+    if let Err(error) = store::was_used(&control.db, key).await {
+        tracing::warn!(%error, "when a key was last used could not be written");
+    }
+    // An operator's rights are for the dashboard.
+    Ok(Caller { user, operator: false, scope: Scope::Write, door: Door::Key(key) })
+}
+
+/// Whether the key is still its user's.
+pub async fn holds(control: &ControlPlane, user: UserId, key: KeyId) -> Result<bool, sqlx::Error> {
+    refresh(control, user, FRESH).await?;
+    store::holds(&control.db, user, key, SILENT_AT_MOST).await
+}
+
+/// Asks GitHub where that was longer ago than `older`. True: it was asked, and answered.
+async fn refresh(control: &ControlPlane, user: UserId, older: Duration) -> Result<bool, sqlx::Error> {
+    let Some(github_id) = store::due(&control.db, user, older).await? else { return Ok(false) };
+    let asked = async {
+        // Its own calls are counted for the account; without a token, for this server's address.
+        let token = github_token(control, user).await.ok().flatten();
+        let mut token = token.as_ref();
+        let login = match control.github.login_of(token, github_id).await {
+            Err(GitHubError::Unauthorized) => {
+                token = None;
+                control.github.login_of(token, github_id).await?
+            }
+            login => login?,
+        };
+        control.github.public_keys(token, &login).await
+    };
+    let keys = match asked.await {
+        Ok(keys) => keys,
+        // The account is gone, and its keys with it.
+        Err(GitHubError::NotFound) => Vec::new(),
+        Err(error) => {
+            tracing::warn!(%error, %user, "a user's public keys could not be asked for");
+            return Ok(false);
+        }
+    };
+    let keys: Vec<String> = keys.iter().filter_map(|key| plain(key)).take(MOST_KEYS).collect();
+    let mut tx = control.db.begin().await?;
+    store::replace(&mut tx, user, &keys).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// For the account's page. While GitHub is silent, what it had.
+pub async fn list(control: &ControlPlane, user: UserId) -> AppResult<Vec<PublicKey>> {
+    refresh(control, user, ADDED).await.map_err(db::fault)?;
+    let most = i64::try_from(MOST_KEYS).unwrap_or(i64::MAX);
+    store::list(&control.db, user, most).await.map_err(db::fault)
+}
+
+/// Type and data, without a comment; None for what is no key.
+fn plain(key: &str) -> Option<String> {
+    let mut words = key.split_whitespace();
+    let (kind, data) = (words.next()?, words.next()?);
+    (key.len() <= MOST_KEY && crate::ssh::fingerprint_of(key).is_some()).then(|| format!("{kind} {data}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+
+    #[test]
+    fn a_key_is_its_type_and_data_and_nothing_else_is_one() {
+        assert_eq!(plain(&format!("{KEY} somebody@somewhere")).as_deref(), Some(KEY));
+        for none in ["", "ssh-ed25519", "ssh-ed25519 AAAA", "command=\"x\" ssh-ed25519 AAAA", "rubbish here"] {
+            assert_eq!(plain(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Ends what is open when the right to it ends: the key was taken from the account, the team was left, the pod is stopped or gone.
+
+use super::Gateway;
+use crate::{account, news::Change};
+use pinacle_app::{
+    ErrorCode,
+    backend::Caller,
+    ids::PodId,
+    pods::{Pod, PodStatus},
+};
+use std::{sync::Arc, time::Duration};
+
+/// How often the right is looked at again without news.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// Resolves with the reason, for a person.
+pub(super) async fn ended(gateway: Arc<Gateway>, caller: Caller, pod: PodId) -> String {
+    let mut news = gateway.control.news.subscribe();
+    let mut clock = tokio::time::interval(LOOK_AGAIN);
+    // One that did not run from the beginning says so at each thing that is asked of it.
+    let mut ran = false;
+    loop {
+        let look = tokio::select! {
+            _ = clock.tick() => true,
+            change = news.next() => match change {
+                None => return "The server restarts.".to_owned(),
+                Some(Change::Pod(changed)) => changed == pod,
+                Some(Change::Events(_)) => false,
+                // Of people, or lost: few, and it costs two reads.
+                Some(_) => true,
+            },
+        };
+        if !look {
+            continue;
+        }
+        match account::still_holds(&gateway.control, &caller).await {
+            Ok(false) => return "The key is no longer one of your GitHub account's.".to_owned(),
+            // A database that is away for a moment signs nobody out; the next look tells.
+            Ok(true) | Err(_) => {}
+        }
+        match gateway.backend.pod(&caller, pod).await {
+            Ok(pod) if ran && is_over(&pod) => return format!("{} is {}.", pod.name, pod.status.label().to_lowercase()),
+            Err(error) if error.code == ErrorCode::NotFound => return error.message,
+            Ok(pod) => ran |= pod.status == PodStatus::Running,
+            Err(_) => {}
+        }
+    }
+}
+
+/// A pod that is not running has nothing that could be joined; one that waits to be started anew will not have kept it.
+fn is_over(pod: &Pod) -> bool {
+    matches!(pod.status, PodStatus::Stopped | PodStatus::Failed | PodStatus::Deleting | PodStatus::Deleted)
+}

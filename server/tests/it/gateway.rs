@@ -1,0 +1,299 @@
+//! The SSH gateway, with OpenSSH's own clients.
+
+use crate::{
+    fleet::{Fleet, SOON, User},
+    stand::variable,
+};
+use serde_json::json;
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+
+/// Of what a person would not wait longer for.
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Somebody's own machine: a key, and what ssh is to know of the gateway.
+struct Machine {
+    folder: PathBuf,
+    gateway: SocketAddr,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Errors have nowhere to go from here: what is left goes with the stack.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Machine {
+    async fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("pinacle-machine-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let gateway: SocketAddr = variable("PINACLE_GATEWAY_LISTEN").parse().expect("an address");
+        let shown = std::fs::read_to_string(format!("{}.pub", variable("PINACLE_GATEWAY_KEY_FILE"))).expect("the gateway's key");
+        std::fs::write(folder.join("known_hosts"), format!("[{}]:{} {shown}", gateway.ip(), gateway.port())).expect("written");
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "a comment", "-f"]).arg(folder.join("key")).status().await;
+        assert!(made.expect("ssh-keygen runs").success());
+        Self { folder, gateway }
+    }
+
+    fn public_key(&self) -> String {
+        std::fs::read_to_string(self.folder.join("key.pub")).expect("a key").trim().to_owned()
+    }
+
+    /// What each of the clients takes.
+    fn options(&self) -> Vec<String> {
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        let mut options = vec!["-F".to_owned(), "/dev/null".to_owned(), "-i".to_owned(), file("key")];
+        for option in [
+            format!("UserKnownHostsFile={}", file("known_hosts")),
+            "StrictHostKeyChecking=yes".into(),
+            "IdentitiesOnly=yes".into(),
+            "LogLevel=INFO".into(),
+            "ConnectTimeout=20".into(),
+        ] {
+            options.extend(["-o".to_owned(), option]);
+        }
+        options
+    }
+
+    fn ssh(&self, user: &str) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(self.options()).args(["-p", &self.gateway.port().to_string(), "-l", user]).arg(self.gateway.ip().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command line in the pod.
+    async fn run(&self, user: &str, line: &str) -> Output {
+        ended(self.ssh(user).arg(line).output()).await
+    }
+
+    /// With this on its standard input.
+    async fn feed(&self, user: &str, arguments: &[&str], input: Vec<u8>) -> Output {
+        let mut child = self.ssh(user).args(arguments).stdin(Stdio::piped()).spawn().expect("ssh runs");
+        let mut stdin = child.stdin.take().expect("its input");
+        let feeding = tokio::spawn(async move { stdin.write_all(&input).await });
+        let output = ended(child.wait_with_output()).await;
+        // Who ended before its input did has not read it.
+        let _ = feeding.await;
+        output
+    }
+}
+
+async fn ended(running: impl Future<Output = std::io::Result<Output>>) -> Output {
+    timeout(SOON, running).await.expect("it ends in time").expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Somebody new with a machine whose key their GitHub account has.
+async fn somebody(fleet: &Fleet) -> (User<'_>, String, Machine) {
+    let login = fleet.new_account().await;
+    let machine = Machine::new().await;
+    fleet.github(&format!("/accounts/{login}"), json!({ "keys": [machine.public_key()] })).await;
+    let user = fleet.user(&login).await;
+    (user, login, machine)
+}
+
+/// The user name at the gateway that leads to a pod.
+async fn address(user: &User<'_>, id: &str) -> String {
+    let pod = user.pod(id).await;
+    format!("{}.{}", pod["name"].as_str().expect("a name"), pod["owner"].as_str().expect("a handle"))
+}
+
+#[tokio::test]
+async fn openssh_has_commands_shells_files_and_ports() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, _, machine) = somebody(&fleet).await;
+    let id = user.running().await;
+    let at = address(&user, &id).await;
+
+    let output = machine.run(&at, "id -un; pwd; echo wrong >&2; exit 7").await;
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("dev\n/home/dev\n", Some(7)), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("wrong\n"));
+    let output = machine.feed(&at, &["-o", "SetEnv=LC_TEST=passed LD_PRELOAD=no", "echo $LC_TEST/$LD_PRELOAD"], Vec::new()).await;
+    assert_eq!(text(&output.stdout), "passed/\n");
+    let output = machine.run(&at, "kill -TERM $$").await;
+    assert_eq!(output.status.code(), Some(143), "ended by a signal, as a shell tells of it");
+
+    // A terminal of its own, with a login shell.
+    let output = machine.feed(&at, &["-tt"], b"stty size; tty; echo $TERM; shopt -q login_shell && echo login-$((40+2)); exit 3\n".to_vec()).await;
+    let screen = text(&output.stdout);
+    assert!(screen.contains("24 80") && screen.contains("/dev/pts/") && screen.contains("login-42"), "{screen}");
+    assert_eq!(output.status.code(), Some(3));
+
+    // More than any buffer on the way, both ways at once.
+    let much: Vec<u8> = (0..6_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let output = machine.feed(&at, &["cat"], much.clone()).await;
+    assert!(output.stdout == much, "{} bytes came back; {}", output.stdout.len(), text(&output.stderr));
+
+    // What was told to stay, stays.
+    machine.run(&at, "nohup sleep 7654 >/dev/null 2>&1 & disown").await;
+    assert_eq!(text(&machine.run(&at, "pgrep -c -f 'sleep 765[4]'").await.stdout), "1\n");
+
+    // Files: sftp, scp in both of its ways, rsync where it is installed.
+    let local = machine.folder.join("sent");
+    std::fs::write(&local, &much).expect("written");
+    let remote = format!("{at}@{}", machine.gateway.ip());
+    let port = machine.gateway.port().to_string();
+    let mut sftp = Command::new("sftp");
+    sftp.args(machine.options()).args(["-P", &port, "-b", "-"]).arg(&remote).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut sftp = sftp.kill_on_drop(true).spawn().expect("sftp runs");
+    let script = format!("put {0} by-sftp\nget by-sftp {0}-back\nrm by-sftp\n", local.display());
+    sftp.stdin.take().expect("its input").write_all(script.as_bytes()).await.expect("told");
+    let output = ended(sftp.wait_with_output()).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(std::fs::read(machine.folder.join("sent-back")).expect("it is back") == much);
+    for way in [&[][..], &["-O"][..]] {
+        let mut scp = Command::new("scp");
+        scp.args(machine.options()).args(way).args(["-q", "-P", &port]).arg(&local).arg(format!("{remote}:by-scp"));
+        let output = ended(scp.kill_on_drop(true).output()).await;
+        assert!(output.status.success(), "{way:?}: {}", text(&output.stderr));
+        assert_eq!(text(&machine.run(&at, "stat -c %s by-scp && rm by-scp").await.stdout), "6000000\n");
+    }
+    if Command::new("rsync").arg("--version").output().await.is_ok() {
+        let shell = format!("ssh -p {port} {}", machine.options().join(" "));
+        let mut rsync = Command::new("rsync");
+        rsync.args(["-a", "-e", &shell]).arg(&local).arg(format!("{remote}:by-rsync"));
+        let output = ended(rsync.kill_on_drop(true).output()).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(text(&machine.run(&at, "stat -c %s by-rsync").await.stdout), "6000000\n");
+    }
+
+    // A port of the pod's own loopback; nothing behind the pod.
+    user.shell(&id, "echo from-the-pod > index.html; nohup python3 -m http.server 8123 --bind 127.0.0.1 >/dev/null 2>&1 &").await;
+    let here = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let elsewhere = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let mut forwarding = machine.ssh(&at);
+    forwarding.args(["-L", &format!("{here}:localhost:8123"), "-L", &format!("{elsewhere}:198.51.100.10:80"), "echo ready; sleep 600"]);
+    let mut forwarding = forwarding.spawn().expect("ssh runs");
+    until_ready(&mut forwarding).await;
+    let begun = Instant::now();
+    loop {
+        // The server in the pod is about to listen.
+        match fleet.http.get(format!("http://127.0.0.1:{here}/")).send().await {
+            Ok(answer) => {
+                assert_eq!(answer.text().await.expect("text"), "from-the-pod\n");
+                break;
+            }
+            Err(error) => assert!(begun.elapsed() < SOON, "{error}"),
+        }
+    }
+    assert!(fleet.http.get(format!("http://127.0.0.1:{elsewhere}/")).send().await.is_err(), "only the pod itself is reached");
+    user.delete(&id).await;
+}
+
+async fn until_ready(child: &mut Child) {
+    let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
+    let line = timeout(SOON, lines.next_line()).await.expect("in time").expect("a line");
+    assert_eq!(line.as_deref(), Some("ready"));
+}
+
+#[tokio::test]
+async fn who_may_not_come_in_is_told_why() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, login, machine) = somebody(&fleet).await;
+    let (_, _, foreign) = somebody(&fleet).await;
+    let id = user.running().await;
+    let at = address(&user, &id).await;
+    let told = async |machine: &Machine, at: &str, words: &str| {
+        let output = machine.run(at, "echo inside").await;
+        let said = text(&output.stderr);
+        assert!(said.contains(words), "{words}: {said}");
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(255), ""), "{said}");
+    };
+    let stranger = Machine::new().await;
+    told(&stranger, &at, "Pinacle does not know your key").await;
+    told(&stranger, &at, "/account#keys").await;
+    told(&machine, "no-pod-named", "Name a pod and its owner").await;
+    told(&machine, &format!("nothing.{login}"), "This doesn't exist, or you have no access to it.").await;
+    // Somebody whose key is known comes as far as hearing that it is not theirs, in the words for what is not there.
+    let own = foreign.run(&at, "echo inside").await;
+    assert_eq!(text(&own.stdout), "");
+    told(&foreign, &at, if text(&own.stderr).contains("does not know") { "does not know your key" } else { "This doesn't exist" }).await;
+    user.wish(&id, "stop").await;
+    user.until_status(&id, "stopped").await;
+    told(&machine, &at, "This needs a running pod;").await;
+    user.delete(&id).await;
+    told(&machine, &at, "This doesn't exist, or you have no access to it.").await;
+}
+
+#[tokio::test]
+async fn what_is_open_ends_with_the_pod_and_with_the_key() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, login, machine) = somebody(&fleet).await;
+    let id = user.running().await;
+    let at = address(&user, &id).await;
+    let open = async || {
+        let mut child = machine.ssh(&at).arg("echo ready; sleep 600").spawn().expect("ssh runs");
+        until_ready(&mut child).await;
+        child
+    };
+    let mut child = open().await;
+    user.wish(&id, "stop").await;
+    user.until_status(&id, "stopped").await;
+    let output = timeout(CLOSED_WITHIN, child.wait()).await.expect("closed within two seconds").expect("an end");
+    assert!(!output.success());
+    user.wish(&id, "start").await;
+    user.until_status(&id, "running").await;
+
+    let mut child = open().await;
+    fleet.github(&format!("/accounts/{login}"), json!({ "keys": [] })).await;
+    // As five minutes later.
+    let db = fleet.database().await;
+    sqlx::query("UPDATE users SET public_keys_tried_at = now() - interval '6 minutes' WHERE login = $1")
+        .bind(&login)
+        .execute(&db)
+        .await
+        .expect("written");
+    let mut said = String::new();
+    let closed = async {
+        child.stderr.as_mut().expect("its errors").read_to_string(&mut said).await.expect("read");
+        child.wait().await.expect("an end")
+    };
+    assert!(!timeout(SOON, closed).await.expect("closed").success());
+    assert!(said.contains("no longer one of your GitHub account's"), "{said}");
+    user.delete(&id).await;
+}
+
+#[tokio::test]
+async fn strangers_are_few_at_a_time() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    let (user, _, machine) = somebody(&fleet).await;
+    let mut held = Vec::new();
+    let mut refused = false;
+    for _ in 0..60 {
+        let mut socket = TcpStream::connect(machine.gateway).await.expect("it listens");
+        let mut first = [0; 4];
+        // One that is let in is greeted; one too many is closed.
+        match timeout(SOON, socket.read(&mut first)).await.expect("in time") {
+            Ok(read) if read > 0 => held.push(socket),
+            _ => {
+                refused = true;
+                break;
+            }
+        }
+    }
+    assert!(refused && held.len() >= 10, "{} were let in", held.len());
+    drop(held);
+    let id = user.running().await;
+    let at = address(&user, &id).await;
+    let begun = Instant::now();
+    while machine.run(&at, "true").await.status.code() != Some(0) {
+        assert!(begun.elapsed() < SOON, "there is room again");
+        sleep(Duration::from_millis(100)).await;
+    }
+    user.delete(&id).await;
+}
