@@ -16,6 +16,7 @@ pub mod pods;
 #[cfg(feature = "ssr")]
 pub mod server;
 pub mod teams;
+pub mod text;
 pub mod ui;
 
 pub use app::App;

@@ -73,10 +73,19 @@ mod tests {
             ("$(id)", NameError::Characters),
             ("shop\u{202e}", NameError::Characters),
             ("a\0b", NameError::Characters),
+            ("\u{200f}shop", NameError::Characters),
+            ("a'b", NameError::Characters),
+            ("a\"b", NameError::Characters),
+            ("a\nb", NameError::Characters),
+            ("`id`", NameError::Characters),
+            ("../x", NameError::Characters),
+            ("--x", NameError::Characters),
+            ("ſhop", NameError::Characters),
             ("abcdefghijklmnopqrstu", NameError::TooLong),
         ] {
             assert_eq!(PodName::parse(text), Err(error), "{text:?}");
         }
+        assert_eq!(PodName::parse(&"a".repeat(10_000_000)), Err(NameError::TooLong));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Where a pod's code comes from: a repository at GitHub, or any git over https.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 use utoipa::ToSchema;
 
 /// `owner/name` at GitHub, or an https address. Parsed, it holds nothing that a command could take for an option.
@@ -127,25 +130,34 @@ fn is_github_name(text: &str) -> bool {
 fn public(address: IpAddr) -> Result<(), RepositoryError> {
     let private = match address {
         IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
+            let [a, b, c, _] = v4.octets();
             v4.is_private()
                 || v4.is_loopback()
                 || v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
                 || v4.is_multicast()
+                // This network, shared, protocol assignments, benchmarks, reserved.
                 || a == 0
                 || (a == 100 && (64..128).contains(&b))
+                || (a, b, c) == (192, 0, 0)
+                || (a == 198 && (18..20).contains(&b))
+                || a >= 240
         }
-        IpAddr::V6(v6) => {
-            if let Some(v4) = v6.to_ipv4() {
-                return public(IpAddr::V4(v4));
-            }
-            let first = v6.segments()[0];
-            v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || (first & 0xfe00) == 0xfc00 || (first & 0xffc0) == 0xfe80 || first == 0x64
-        }
+        IpAddr::V6(v6) => match embedded(v6) {
+            Some(v4) => return public(IpAddr::V4(v4)),
+            // What is routed on the internet; all else is local, reserved or not given out.
+            None => (v6.segments()[0] & 0xe000) != 0x2000,
+        },
     };
     if private { Err(RepositoryError::Private) } else { Ok(()) }
+}
+
+/// The IPv4 address that one of IPv6 stands for: mapped, compatible, translated (RFC 6052), 6to4 (RFC 3056).
+fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(v4(high, low)),
+        _ => v6.to_ipv4(),
+    }
 }
 
 /// A git branch as typed; never begins with a hyphen, holds nothing that git refuses in a ref.
@@ -232,10 +244,109 @@ mod tests {
             ("acme/$(id)", Characters),
             ("acme", Shape),
             ("acme/..", Shape),
+            ("--upload-pack=touch x/y", Characters),
+            ("-oProxyCommand=id/x", Shape),
+            ("fd::17/foo", Scheme),
+            ("git://example.org/x/y", Scheme),
+            ("git@example.org:x/y", Scheme),
+            ("javascript:alert(1)", Scheme),
+            ("https:example.org/x/y", Scheme),
+            ("https://token@example.org/x/y", Credentials),
+            ("https://:pass@example.org/x/y", Credentials),
+            ("https://example.org", Shape),
+            ("https://example.org/x?y", Shape),
+            ("https://example.org/x#y", Shape),
+            ("https://example.org/`id`", Characters),
+            ("https://example.org/x'y", Characters),
+            ("https://example.org/x\"y", Characters),
+            ("https://example.org/$(id)", Characters),
+            ("https://example.org/x\ty", Characters),
+            ("https://example.org/x\0y", Characters),
+            ("https://example.org/\u{202e}x", Characters),
+            ("https://example.org/\u{200f}x", Characters),
+            ("acme/shop\u{2066}", Characters),
+            ("acme\0/shop", Characters),
+            ("acme/shop\nx", Characters),
         ] {
             assert_eq!(RepositoryAddress::parse(text), Err(error), "{text:?}");
         }
-        assert_eq!(RepositoryAddress::parse(&"a".repeat(600)), Err(TooLong));
+        for long in ["a".repeat(600), "a".repeat(10_000_000), format!("https://example.org/{}", "x".repeat(10_000_000))] {
+            assert_eq!(RepositoryAddress::parse(&long), Err(TooLong));
+        }
+    }
+
+    #[test]
+    fn a_private_address_is_refused_in_every_spelling() {
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0x0.0x0.0x1",
+            "0177.0.0.1",
+            "017700000001",
+            "127.0.0.1.",
+            "0x7f.1.",
+            "%31%32%37.0.0.1",
+            "0",
+            "0.0.0.0",
+            "10.0.0.1",
+            "0xa000001",
+            "012.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "3232235521",
+            "169.254.169.254",
+            "0xa9fea9fe",
+            "0251.0376.0251.0376",
+            "2852039166",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "[::]",
+            "[::1]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::127.0.0.1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::FFFF:a9fe:a9fe]",
+            "[0:0:0:0:0:ffff:10.0.0.1]",
+            "[64:ff9b::10.0.0.1]",
+            "[64:ff9b:1::1]",
+            "[2002:7f00:1::]",
+            "[2002:a9fe:a9fe::1]",
+            "[fe80::1]",
+            "[fec0::1]",
+            "[fc00::1]",
+            "[fd12:3456::1]",
+            "[ff02::1]",
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "a.localhost.",
+            "printer",
+            "printer.local",
+            "metadata.google.internal",
+            "metadata.google.internal.",
+            "router.home.arpa",
+        ] {
+            assert_eq!(RepositoryAddress::parse(&format!("https://{host}/x/y")), Err(RepositoryError::Private), "{host}");
+            assert_eq!(RepositoryAddress::parse(&format!("https://{host}:8443/x/y")), Err(RepositoryError::Private), "{host}:8443");
+        }
+        for host in ["example.org", "EXAMPLE.org", "example.org.", "8.8.8.8", "[2606:4700::1111]", "[::ffff:8.8.8.8]", "172.32.0.1", "100.128.0.1"] {
+            assert!(RepositoryAddress::parse(&format!("https://{host}/x/y")).is_ok(), "{host}");
+        }
+        // What is no host at all is no address.
+        for host in ["", "1.2.3.4.5", "256.1.1.1", "0x1ffffffff", "[::1", "127.0.0.1%00", "a%2fb", "[fe80::1%25eth0]", "exa mple.org", "xn--\u{202e}"]
+        {
+            assert!(RepositoryAddress::parse(&format!("https://{host}/x/y")).is_err(), "{host}");
+        }
     }
 
     #[test]
@@ -243,8 +354,38 @@ mod tests {
         for good in ["main", "feat/cart", "release-1.2", "größe"] {
             assert!(BranchName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "-x", "--upload-pack=id", "a..b", "a b", "a~1", "x.lock", "a/.b", "@{u}", "a\nb", "a\u{202e}b", "$(id)", "a;b"] {
-            assert!(BranchName::parse(bad).is_err(), "{bad}");
+        for bad in [
+            "",
+            "-x",
+            "--upload-pack=id",
+            "a..b",
+            "a b",
+            "a~1",
+            "x.lock",
+            "a/.b",
+            "@{u}",
+            "a\nb",
+            "a\0b",
+            "a\u{202e}b",
+            "a\u{200f}",
+            "\u{2067}a",
+            "$(id)",
+            "a;b",
+            "a'b",
+            "a\"b",
+            "`id`",
+            "ext::sh",
+            "a^{/x}",
+            "a:b",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a.",
+            "@",
+        ] {
+            assert!(BranchName::parse(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(BranchName::parse(&"a".repeat(10_000_000)), Err(RepositoryError::TooLong));
     }
 }

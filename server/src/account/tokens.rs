@@ -12,6 +12,7 @@ use pinacle_app::{
     account::{NewToken, NewTokenMade, TokenScope},
     backend::{Caller, Door, Scope},
     ids::{TokenId, UserId},
+    text::turns_direction,
 };
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -95,8 +96,8 @@ pub async fn create(db: &Db, keys: &TokenKeys, user: UserId, new: &NewToken) -> 
         errors.add("name", "Say what the token is for.");
     } else if name.chars().count() > MOST_NAME {
         errors.add("name", format!("At most {MOST_NAME} characters."));
-    } else if name.chars().any(char::is_control) {
-        errors.add("name", "No line breaks or control characters.");
+    } else if name.chars().any(|c| c.is_control() || turns_direction(c)) {
+        errors.add("name", "No line breaks, control characters or marks that turn the direction of the text.");
     }
     if !(1..=MOST_DAYS).contains(&new.expires_days) {
         errors.add("expires_days", format!("From 1 to {MOST_DAYS} days."));

@@ -1,6 +1,9 @@
 //! What of a repository will run: read from its `pinacle.yaml`, or guessed from what lies there.
 
-use pinacle_app::pods::{Plan, PlannedProcess};
+use pinacle_app::{
+    pods::{Plan, PlannedProcess},
+    text::turns_direction,
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -71,6 +74,10 @@ fn command(what: &str, text: String) -> Result<String, String> {
     }
     if text.len() > MAX_COMMAND || text.contains('\0') {
         return Err(format!("{FILE}: {what} is longer than {} KiB or holds a NUL.", MAX_COMMAND >> 10));
+    }
+    // It is read by whoever approves it.
+    if text.chars().any(turns_direction) {
+        return Err(format!("{FILE}: {what} holds marks that turn the direction of the text, so that it does not read as it runs."));
     }
     Ok(text)
 }
@@ -200,7 +207,7 @@ fn to_yaml(install: Option<&str>, processes: &[PlannedProcess]) -> String {
     yaml
 }
 
-/// A YAML scalar: plain where that is safe, a block where it has lines, else quoted as JSON is.
+/// A YAML scalar: plain where that is safe, a block where it has lines, else quoted.
 fn scalar(text: &str, depth: usize) -> String {
     let starts_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '.'));
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " -_./=+&".contains(c);
@@ -208,19 +215,39 @@ fn scalar(text: &str, depth: usize) -> String {
     if starts_plain && !reserved && !text.contains(" #") && !text.ends_with(' ') && text.chars().all(is_plain) && text != "..." {
         return text.to_owned();
     }
-    let is_block =
-        text.contains('\n') && !text.starts_with([' ', '\n']) && !text.ends_with('\n') && text.chars().all(|c| c == '\n' || !c.is_control());
+    let is_block = text.contains('\n') && !text.starts_with([' ', '\n']) && !text.ends_with('\n') && text.chars().all(|c| c == '\n' || is_shown(c));
     if is_block {
         let indent = "  ".repeat(depth);
         let lines: Vec<String> = text.lines().map(|l| if l.is_empty() { String::new() } else { format!("{indent}{l}") }).collect();
         return format!("|-\n{}", lines.join("\n"));
     }
-    serde_json::Value::from(text).to_string()
+    quoted(text)
+}
+
+/// Whether a character stands for itself in YAML, whichever its version: it neither breaks a line nor is one that may not be there.
+fn is_shown(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            c if is_shown(c) => quoted.push(c),
+            c => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const WHOLE: &str = "version: 1\ninstall: |\n  npm ci\n  npm run build\nprocesses:\n  - name: web\n    startCommand: npm run dev\n    port: 3000\n    healthCheck: /healthz\n";
 
@@ -250,6 +277,9 @@ mod tests {
             ("version: 1\nprocesses: [{name: web, startCommand: '  '}]", "empty"),
             ("version: 1\nprocesses: [{name: web, startCommand: x, port: 70000}]", "pinacle.yaml"),
             ("version: [", "pinacle.yaml"),
+            ("version: 1\ninstall: \"rm -rf x \u{202e}# olleh\"", "direction"),
+            ("version: 1\nprocesses: [{name: web, startCommand: \"a\u{2066}b\"}]", "direction"),
+            ("version: 1\ninstall: \"a\\0b\"", "NUL"),
         ] {
             let error = read("abc", text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
@@ -271,6 +301,79 @@ mod tests {
             let again = read("abc", &guessed.yaml).unwrap_or_else(|e| panic!("{file}: {e}\n{}", guessed.yaml));
             assert_eq!((&again.install, &again.processes), (&guessed.install, &guessed.processes), "{file}");
             assert_eq!(digest(&again), digest(&guessed));
+        }
+    }
+
+    #[test]
+    fn a_file_that_expands_or_nests_without_end_is_an_error() {
+        let mut bomb = "version: 1\na: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for (one, next) in ('a'..='y').zip('b'..='z') {
+            bomb.push_str(&format!("{next}: &{next} [{}]\n", vec![format!("*{one}"); 9].join(", ")));
+        }
+        bomb.push_str("install: *z\n");
+        for text in [
+            bomb,
+            format!("version: 1\ninstall: {}", "[".repeat(MAX_FILE - 30)),
+            format!("version: 1\ninstall: {}", "{a: ".repeat(MAX_FILE / 5)),
+            format!("version: 1\nprocesses: {}", "- ".repeat(MAX_FILE / 3)),
+            "a: &a [*a]\nversion: 1".to_owned(),
+            "version: 1\ninstall: !!binary aGk=".to_owned(),
+            "version: 1\nversion: 1".to_owned(),
+            "--- {version: 1}\n--- {version: 1}".to_owned(),
+        ] {
+            let error = read("abc", &text).unwrap_err();
+            assert!(error.starts_with(FILE) && error.len() < 1000, "{error}");
+        }
+    }
+
+    /// Lines that are almost a `pinacle.yaml`.
+    fn lines() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            Just("version: 1".to_owned()),
+            Just("processes:".to_owned()),
+            Just("  - name: web".to_owned()),
+            Just("    startCommand: npm start".to_owned()),
+            "(    )?(install|port|healthCheck|startCommand|name|zzz): ?.{0,20}",
+            "install: [|>][-+]?\\n  .{0,20}",
+            "[-:\\[\\]{}&*!|>'\"%@`, #~\\\\0-9a-z\t\0]{0,20}",
+            ".{0,30}",
+        ];
+        prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_a_plan_or_a_sentence(text in lines()) {
+            match read("abc", &text) {
+                Ok(plan) => {
+                    // What its approver reads is what will run.
+                    let again = read("abc", &plan.yaml).unwrap_or_else(|error| panic!("{error}\n{}", plan.yaml));
+                    prop_assert_eq!((&again.install, &again.processes), (&plan.install, &plan.processes));
+                    prop_assert_eq!(digest(&again), digest(&plan));
+                }
+                Err(error) => prop_assert!(error.starts_with(FILE) && error.len() < 2000, "{}", error),
+            }
+        }
+
+        #[test]
+        fn any_command_is_shown_as_it_will_run(install in "[ -~\n\tüß「\u{85}\u{2028}\r]{1,60}", start in any::<String>()) {
+            let process = |command: String| PlannedProcess { name: "web".into(), start_command: command, port: None, health_check: None };
+            let (Ok(install), Ok(start)) = (command("install", install), command("startCommand", start)) else { return Ok(()) };
+            let shown = to_yaml(Some(&install), &[process(start.clone())]);
+            let again = read("abc", &shown).unwrap_or_else(|error| panic!("{error}\n{shown}"));
+            prop_assert_eq!((again.install.as_deref(), &again.processes[0].start_command), (Some(install.as_str()), &start));
+        }
+
+        #[test]
+        fn any_repository_gives_a_guess_that_can_be_read(
+            names in prop::collection::vec("[a-z.A-Z-]{1,20}", 0..5),
+            contents in prop::collection::btree_map(prop::sample::select(GUESSED_FROM.to_vec()), ".{0,100}", 0..4),
+        ) {
+            let contents: BTreeMap<String, String> = contents.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+            let names: Vec<String> = names.into_iter().chain(contents.keys().cloned()).collect();
+            let guessed = guess("abc", &names, &contents);
+            let again = read("abc", &guessed.yaml).unwrap_or_else(|error| panic!("{error}\n{}", guessed.yaml));
+            prop_assert_eq!((&again.install, &again.processes), (&guessed.install, &guessed.processes));
         }
     }
 
