@@ -6,7 +6,6 @@ use crate::{
     account,
     control::ControlPlane,
     db::{broken_constraint, fault},
-    news,
     pods::{self, placement},
     queue,
 };
@@ -18,6 +17,8 @@ use pinacle_app::{
 };
 use serde_json::json;
 use std::time::Duration;
+
+const MAX_LOGIN: usize = 100;
 
 async fn find(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<Orphan> {
     let orphans = store::orphans(&control.db, Some(host)).await.map_err(fault)?;
@@ -41,12 +42,20 @@ pub async fn remove(control: &ControlPlane, host: HostId, pod: PodId) -> AppResu
     tx.commit().await.map_err(fault)
 }
 
+/// What may be asked for as somebody's login at GitHub.
+fn is_login(text: &str) -> bool {
+    (1..=MAX_LOGIN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
 pub async fn adopt(control: &ControlPlane, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
     let orphan = find(control, id, pod).await?;
     let mut errors = FieldErrors::default();
     let name = errors.take("name", PodName::parse(&adoption.name));
     let tier = errors.take("tier", Tier::parse(&adoption.tier).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge."));
-    let owner = account::store::user_of_login(&control.db, &adoption.owner).await.map_err(fault)?;
+    let owner = match adoption.owner.as_str() {
+        login if is_login(login) => account::store::user_of_login(&control.db, login).await.map_err(fault)?,
+        _ => None,
+    };
     let owner = errors.take("owner", owner.ok_or("Nobody of this GitHub login has signed in."));
     errors.check()?;
     let (Some(name), Some(tier), Some(owner)) = (name, tier, owner) else { return Err(AppError::internal()) };
@@ -73,7 +82,7 @@ pub async fn adopt(control: &ControlPlane, id: HostId, pod: PodId, adoption: Ado
     let placement = placement::Placement { host_id: id, host: host.name.clone(), load: 0.0, others: Vec::new() };
     pods::store::reserve(&mut tx, pod, &placement, address, tier).await.map_err(fault)?;
     pods::store::adopted(&mut tx, pod).await.map_err(fault)?;
-    news::notify(&mut tx, news::Change::Pod(pod)).await.map_err(fault)?;
+    pods::tell(&mut tx, pod).await.map_err(fault)?;
     tx.commit().await.map_err(fault)?;
     Ok(HostPod { id: pod, name: name.as_str().to_owned(), owner: adoption.owner, tier, status: PodStatus::Stopped })
 }

@@ -397,10 +397,21 @@ async fn write_inventory(connection: &mut PgConnection, id: HostId, inventory: &
         .bind(i32::try_from(inventory.cpu_milli).unwrap_or(i32::MAX))
         .bind(signed(inventory.memory_bytes))
         .bind(signed(inventory.disk_bytes))
-        .bind(Json(inventory))
+        .bind(Json(storable(serde_json::to_value(inventory).map_err(|error| sqlx::Error::Encode(error.into()))?)))
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Postgres keeps no NUL in text. A host is believed about itself, but what it says must not keep others from being heard.
+fn storable(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "\u{fffd}")),
+        Value::Array(items) => Value::Array(items.into_iter().map(storable).collect()),
+        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, storable(value))).collect()),
+        other => other,
+    }
 }
 
 /// False: it is not in one of the states that this may follow.

@@ -24,6 +24,11 @@ use tokio::time::timeout;
 const MAX_ARGUMENTS: usize = 256;
 const MAX_ARGUMENT_BYTES: usize = 128 << 10;
 const MAX_ENV: usize = 256;
+const MAX_ENV_NAME: usize = 256;
+const MAX_ENV_VALUE: usize = 64 << 10;
+/// Names and values together, in bytes: with the arguments less than what hosts take.
+const MAX_ENV_BYTES: usize = 96 << 10;
+const MAX_PROCESS_NAME: usize = 20;
 /// Of standard output and standard error each, in bytes; the rest is read and dropped.
 const MAX_OUTPUT: usize = 1 << 20;
 const DEFAULT_TIMEOUT: u32 = 60;
@@ -49,15 +54,28 @@ fn check(request: &ExecRequest) -> AppResult<()> {
     } else if request.argv.iter().any(|a| a.contains('\0')) {
         errors.add("argv", "No NUL.");
     }
-    let name_fits = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
     let env_bytes: usize = request.env.iter().map(|(k, v)| k.len() + v.len()).sum();
-    if request.env.len() > MAX_ENV || env_bytes > MAX_ARGUMENT_BYTES || !request.env.iter().all(|(k, v)| name_fits(k) && !v.contains('\0')) {
-        errors.add("env", format!("At most {MAX_ENV} variables of {} KiB together, without NUL.", MAX_ARGUMENT_BYTES >> 10));
+    if request.env.len() > MAX_ENV || env_bytes > MAX_ENV_BYTES || request.env.values().any(|v| v.len() > MAX_ENV_VALUE || v.contains('\0')) {
+        let (all, one) = (MAX_ENV_BYTES >> 10, MAX_ENV_VALUE >> 10);
+        errors.add("env", format!("At most {MAX_ENV} variables of {all} KiB together and {one} KiB each, without NUL."));
+    } else if !request.env.keys().all(|name| is_variable(name)) {
+        errors.add("env", format!("A variable's name is 1–{MAX_ENV_NAME} letters, digits and underscores, and begins with no digit."));
     }
     if request.timeout_seconds.is_some_and(|s| !(1..=MAX_TIMEOUT).contains(&s)) {
         errors.add("timeout_seconds", format!("1–{MAX_TIMEOUT}."));
     }
     errors.check()
+}
+
+/// What a shell takes for the name of a variable.
+fn is_variable(name: &str) -> bool {
+    let fits = (1..=MAX_ENV_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    fits && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn check_process_name(name: &str) -> AppResult<()> {
+    let fits = (1..=MAX_PROCESS_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if fits { Ok(()) } else { Err(AppError::field("name", format!("1–{MAX_PROCESS_NAME} lower-case letters and digits."))) }
 }
 
 /// Keeps the head of an output and says whether there was more.
@@ -191,12 +209,14 @@ fn too_slow() -> AppError {
 }
 
 pub async fn process_log(control: &ControlPlane, host: &HostTarget, pod: PodId, name: &str) -> AppResult<BoxStream<'static, AppResult<Bytes>>> {
+    check_process_name(name)?;
     let command = Command::ProcessLog { pod: pod.0, name: name.to_owned() };
     let (reader, writer) = link::stream(control, host, Class::Interactive, command).await.map_err(answer)?;
     Ok(data(reader, writer, None))
 }
 
 pub async fn restart_process(control: &ControlPlane, host: &HostTarget, pod: PodId, name: &str) -> AppResult<()> {
+    check_process_name(name)?;
     let command = Command::RestartProcess { pod: pod.0, name: name.to_owned() };
     link::call_on(control, host, Class::Interactive, command, CALL_DEADLINE).await.map_err(answer)?;
     Ok(())
@@ -218,7 +238,14 @@ mod tests {
         }
         assert!(check(&request(&["a", &"x".repeat(MAX_ARGUMENT_BYTES)])).is_err());
         assert!(check(&ExecRequest { timeout_seconds: Some(0), ..request(&["a"]) }).unwrap_err().of("timeout_seconds").is_some());
-        assert!(check(&ExecRequest { env: [("A=B".to_owned(), String::new())].into(), ..request(&["a"]) }).unwrap_err().of("env").is_some());
+        let with = |name: &str, value: String| check(&ExecRequest { env: [(name.to_owned(), value)].into(), ..request(&["a"]) });
+        assert!(with("_A1", "$(id)\n".to_owned()).is_ok());
+        for name in ["", "A=B", "A-B", "1A", "A B", "A\0", "A\n", "Ä", "A\u{202e}", &"A".repeat(257)] {
+            assert!(with(name, String::new()).unwrap_err().of("env").is_some(), "{name:?}");
+        }
+        for value in ["\0".to_owned(), "x".repeat(MAX_ENV_VALUE + 1)] {
+            assert!(with("A", value).unwrap_err().of("env").is_some());
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! `DATABASE_URL`, `PINACLE_URL` and the `PINACLE_GITHUB_*` variables say where those are; `dev/stack.sh` writes them.
 
+mod credentials;
 mod database;
 mod doors;
 mod fleet;
 mod gateway;
 mod hosts;
+mod input;
 mod keys;
 mod pods;
 mod queue;

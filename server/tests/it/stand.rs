@@ -7,6 +7,7 @@ use reqwest::{
     redirect::Policy,
 };
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use std::{
     env,
     net::{SocketAddr, TcpListener},
@@ -88,6 +89,12 @@ impl Stand {
         let mut stand = Self { door: Door::new(at, &database.url), server, folder, _database: database };
         stand.door.wait(&mut stand.server, &stand.folder.join("server.log")).await;
         stand
+    }
+}
+
+impl Stand {
+    pub fn pid(&self) -> u32 {
+        self.server.id()
     }
 }
 
@@ -184,6 +191,17 @@ impl Door {
         let (_, answer) = self.back_from_github(login, "return_to=/account&access=repositories").await;
         assert_eq!(location(&answer), "/account", "allowed");
         browser_of(&answer).expect("a new session")
+    }
+
+    /// Until something that the server does waits for a row that a test holds.
+    pub async fn until_somebody_waits_for_a_lock(&self) {
+        const WAITS: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        let mut db = PgConnection::connect(&self.database_url).await.expect("the database");
+        let begun = Instant::now();
+        while !sqlx::query_scalar::<_, bool>(WAITS).fetch_one(&mut db).await.expect("answered") {
+            assert!(begun.elapsed() < UP_WITHIN, "nobody waits");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// `pinacle-server` with these arguments, on this server's database.

@@ -2,16 +2,21 @@
 
 use crate::web::{MOST_BODY, problem::Problem};
 use axum::{
+    body::Body,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::request::Parts,
 };
-use bytes::Bytes;
-use http::{StatusCode, header::CONTENT_TYPE};
+use bytes::BytesMut;
+use futures::StreamExt;
+use http::header::CONTENT_TYPE;
 use pinacle_app::{AppError, ErrorCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::str::FromStr;
 use utoipa::IntoParams;
+
+/// Bytes of a body that are read to tell its sender that it is too large.
+const MOST_DROPPED: usize = 16 << 20;
 
 /// A JSON body. 415 for another type, 413 over the limit, 400 for what is not JSON, 422 for the wrong fields.
 pub struct JsonBody<T>(pub T);
@@ -19,16 +24,31 @@ pub struct JsonBody<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(&request) {
             return Err(AppError::new(ErrorCode::UnsupportedMediaType, "Send JSON, with Content-Type: application/json.").into());
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => AppError::new(ErrorCode::TooLarge, format!("A body may have at most {} KiB.", MOST_BODY >> 10)),
-            _ => AppError::new(ErrorCode::BadRequest, "The body could not be read."),
-        })?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(parse(&read(request.into_body()).await?)?))
     }
+}
+
+/// A body that is too large is read to its end all the same, if that is not too far: a client that is cut off while it
+/// writes does not see why.
+async fn read(body: Body) -> Result<BytesMut, AppError> {
+    let (mut stream, mut bytes, mut length) = (body.into_data_stream(), BytesMut::new(), 0);
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|_| AppError::new(ErrorCode::BadRequest, "The body could not be read."))?;
+        length += piece.len();
+        if length <= MOST_BODY {
+            bytes.extend_from_slice(&piece);
+        } else if length > MOST_DROPPED {
+            break;
+        }
+    }
+    if length > MOST_BODY {
+        return Err(AppError::new(ErrorCode::TooLarge, format!("A body may have at most {} KiB.", MOST_BODY >> 10)));
+    }
+    Ok(bytes)
 }
 
 fn is_json(request: &Request) -> bool {
@@ -40,6 +60,10 @@ fn is_json(request: &Request) -> bool {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AppError> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| AppError::new(ErrorCode::BadRequest, format!("The body is not JSON: {error}.")))?;
+    // As a list, fields would go by their order.
+    if !value.is_object() {
+        return Err(AppError::field("body", "Send a JSON object."));
+    }
     serde_json::from_value(value.clone()).map_err(|error| {
         let message = error.to_string();
         let field = named_field(&message).map(str::to_owned).or_else(|| wrong_field::<T>(&value, &message));
@@ -130,7 +154,6 @@ pub struct ListQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
     use pinacle_app::{account::NewToken, pods::NewPod};
 
     fn fields<T: DeserializeOwned>(text: &str) -> Vec<String> {
@@ -148,7 +171,9 @@ mod tests {
         assert_eq!(fields::<NewToken>(r#"{"name":7,"scope":"read","expires_days":1}"#), ["name"]);
         assert_eq!(fields::<NewToken>(r#"{"name":"x","scope":"read","expires_days":-1}"#), ["expires_days"]);
         assert_eq!(fields::<NewPod>(r#"{"name":"x","tier":"dev.small","team_id":"no"}"#), ["team_id"]);
-        assert_eq!(fields::<NewPod>("[1]"), ["body"]);
+        for no_object in ["[1]", "[]", r#"["x","dev.small"]"#, "null", "7", r#""x""#] {
+            assert_eq!(fields::<NewPod>(no_object), ["body"]);
+        }
     }
 
     #[tokio::test]
