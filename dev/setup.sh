@@ -17,7 +17,7 @@ STAMP="# $(cat "${BASH_SOURCE[0]}" <(printf '%s' "$BINDGEN_VERSION") | sha256sum
 pg_bin() { find /usr/lib/postgresql /usr/pgsql-* /usr/local/pgsql /opt/homebrew/opt/postgresql* -path '*/bin/initdb' 2>/dev/null | sort -V | tail -1 | xargs -r dirname; }
 
 # Everything was there the last time, and the big things still are.
-if [ "$(head -1 "$CACHE/toolchain.env" 2>/dev/null)" = "$STAMP" ] && [ -x "${RUSTC:-}" ] && [ -x "$TOOLS/bin/cargo-leptos" ] && [ -x "$TOOLS/bin/wasm-bindgen" ]; then
+if [ "$(head -1 "$CACHE/toolchain.env" 2>/dev/null)" = "$STAMP" ] && [ -x "${RUSTC:-}" ] && [ -x "$TOOLS/bin/cargo-leptos" ] && [ -x "$TOOLS/bin/wasm-bindgen" ] && [ -x "$SCHEMATHESIS/bin/st" ]; then
   exec "$ROOT/dev/vendor.sh"
 fi
 
@@ -74,6 +74,8 @@ need jq jq
 has chromium || has google-chrome || missing+=(chromium)
 has node || missing+=(nodejs)
 has npm || missing+=(npm)
+need python3 python3
+python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi
 "$ROOT/dev/runsc.sh"
 
@@ -141,6 +143,15 @@ if [ "$(wasm-bindgen --version 2>/dev/null | awk '{print $2}')" != "$BINDGEN_VER
 fi
 for tool in cargo-leptos wasm-bindgen; do [ -x "$TOOLS/bin/$tool" ] || ln -sf "$(command -v "$tool")" "$TOOLS/bin/$tool"; done
 rm -rf "$CACHE/tools-target"
+
+# --- what holds the API against its document ---
+
+if [ ! -x "$SCHEMATHESIS/bin/st" ]; then
+  say "installing schemathesis $SCHEMATHESIS_VERSION"
+  rm -rf "$SCHEMATHESIS"
+  { python3 -m venv "$SCHEMATHESIS" && "$SCHEMATHESIS/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS_VERSION"; } \
+    >"$CACHE/schemathesis.log" 2>&1 || die "schemathesis $SCHEMATHESIS_VERSION could not be installed; see $CACHE/schemathesis.log"
+fi
 
 {
   printf '%s\n' "$STAMP"

@@ -88,6 +88,8 @@ step "server" setsid -w "$ROOT/dev/stack.sh" serve
 [ "$HOSTS" -eq 0 ] || step "hosts join" "$ROOT/dev/join.sh" "$HOSTS"
 counted "browser" env BASE_URL="http://localhost:$SERVER_PORT" GITHUB_URL="http://localhost:$GITHUB_PORT" npm test --silent --prefix end2end
 
+step "the API against its document" "$ROOT/dev/api.sh" "$HOSTS"
+
 if [ "$failed" -gt 0 ] && [ -f "$DATA/server.log" ]; then
   say "what the server wrote last"
   grep -E 'ERROR|WARN' "$DATA/server.log" | tail -n 40 >&2

@@ -336,7 +336,10 @@ async fn every_refusal_of_the_api_is_a_problem() {
     assert_eq!(send(stand.api(&token, Method::GET, "/tokens?page=2")).await.0, 422);
     assert_eq!(send(stand.api(&token, Method::DELETE, "/tokens/no-id")).await.0, 404);
     let document: Value = stand.get("/api/v1/openapi.json").send().await.expect("an answer").json().await.expect("JSON");
-    assert!(document["paths"]["/api/v1/pods/{id}/exec"]["post"]["responses"]["default"].is_object());
+    for status in ["400", "401", "403", "404", "409", "413", "415", "422", "429", "503"] {
+        let refusal = &document["paths"]["/api/v1/pods/{id}/exec"]["post"]["responses"][status]["content"]["application/problem+json"];
+        assert!(refusal.is_object(), "{status}");
+    }
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
 }
 

@@ -1,6 +1,7 @@
 //! `/api/v1`: everything that the product can do, for programs. Bearer tokens only: a session cookie is worth nothing here.
 
 mod account;
+mod document;
 mod exec;
 pub mod extract;
 mod hosts;
@@ -31,16 +32,15 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use utoipa::{
     Modify, OpenApi,
-    openapi::{
-        ContentBuilder, Ref, RefOr, ResponseBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
-    },
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
 use utoipa_axum::router::OpenApiRouter;
 
 const DEFAULT_LIMIT: u32 = 50;
 const MOST_LIMIT: u32 = 100;
 const BEARER: &str = "bearer";
+/// Operations that need a running pod.
+const INSIDE: &str = "inside";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -73,7 +73,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
     let (signed_in, mut document) = signed_in.split_for_parts();
     let (open, joining) = hosts::open_router().split_for_parts();
     document.merge(joining);
-    add_problems(&mut document);
+    document::add_problems(&mut document);
     let document = Arc::new(under_prefix(document));
     let signed_in = signed_in.route_layer(middleware::from_fn_with_state(state.clone(), authenticate));
     Router::new()
@@ -93,16 +93,6 @@ fn under_prefix(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::Open
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths.into_iter().map(|(path, item)| (format!("/api/v1{path}"), item)).collect();
     document
-}
-
-fn add_problems(document: &mut utoipa::openapi::OpenApi) {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let problem = ResponseBuilder::new().description("Refused, or failed: RFC 9457").content("application/problem+json", content).build();
-    for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten() {
-            operation.responses.responses.insert("default".to_owned(), RefOr::T(problem.clone()));
-        }
-    }
 }
 
 /// Who asks; whether its token may; and whether it asks too often.

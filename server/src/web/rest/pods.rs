@@ -210,7 +210,7 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Processes, ports and meters now
-#[utoipa::path(get, path = "/pods/{id}/live", tag = "pods", params(("id" = PodId, Path)), responses((status = 200, body = PodLive)))]
+#[utoipa::path(get, path = "/pods/{id}/live", tag = "inside", params(("id" = PodId, Path)), responses((status = 200, body = PodLive)))]
 async fn live(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<PodId>) -> Answer<Json<PodLive>> {
     Ok(Json(state.backend.live(&caller, id).await?))
 }
