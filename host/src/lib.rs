@@ -6,6 +6,8 @@ pub mod protocol;
 
 #[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(all(test, feature = "init"))]
+mod fuzz;
 #[cfg(feature = "daemon")]
 pub mod gate;
 #[cfg(feature = "init")]

@@ -47,6 +47,7 @@ fn is_name(url: &Url, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn request(uri: &str, hosts: &[&str]) -> http::Request<()> {
         let request = hosts.iter().fold(http::Request::get(uri), |request, host| request.header(HOST, *host));
@@ -66,6 +67,19 @@ mod tests {
         assert!(is_ours(&public, &request("/", &["pinacle.example:443"])));
         assert!(!is_ours(&public, &request("/", &["pinacle.example:"])));
         assert!(!is_ours(&public, &request("/", &["shop.pinacle.example"])));
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_but_ours_is_taken(name in prop_oneof![
+            ".{0,40}",
+            "(?i:pinacle\\.example)[.:0-9a-z@/ü\0-]{0,8}",
+            "[a-z.@:]{0,5}pinacle\\.example(:443)?",
+        ]) {
+            let url = Url::parse("https://pinacle.example").unwrap();
+            let lower = name.to_ascii_lowercase();
+            prop_assert_eq!(is_name(&url, &name), lower == "pinacle.example" || lower == "pinacle.example:443");
+        }
     }
 
     #[test]

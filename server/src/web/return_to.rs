@@ -22,6 +22,16 @@ fn is_own(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn wherever_one_is_sent_it_is_here(path in "[/\\\\]{0,3}[a-z:@.?#%\t\n]{0,20}|.{0,30}") {
+            let here = url::Url::parse("https://pinacle.example/sign-in").unwrap();
+            let to = here.join(own_path(Some(&path))).unwrap();
+            prop_assert_eq!(to.origin(), here.origin());
+        }
+    }
 
     #[test]
     fn only_paths_of_our_own_are_returned_to() {

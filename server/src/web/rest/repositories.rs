@@ -79,6 +79,21 @@ async fn branches(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_cursor_is_a_place_or_refused_at_its_field(text in ".{0,30}|[0-9]{0,25}-[0-9]{0,25}", limit in 1usize..=100) {
+            match place(Some(&text)) {
+                // However far it says to skip, a page is given.
+                Ok((page, skipped)) => {
+                    let found = Page { items: Vec::new(), next_cursor: None };
+                    prop_assert!(part(found, page, skipped, limit).items.is_empty());
+                }
+                Err(error) => prop_assert!(error.of("cursor").is_some()),
+            }
+        }
+    }
 
     #[test]
     fn a_page_of_githubs_is_given_in_parts() {
