@@ -1,6 +1,6 @@
 //! `ControlPlane`: what every noun's `access.rs` implements its trait on.
 
-use crate::{config::Config, crypto::Sealer, db::Db, gateway::Identity, github::GitHub, news::News, ssh::Connections};
+use crate::{config::Config, crypto::Sealer, db::Db, gateway::Identity, github::GitHub, news::News, pods::turns::Turns, ssh::Connections};
 use std::{ops::Deref, sync::Arc};
 
 /// The parts of one running control plane.
@@ -13,6 +13,7 @@ pub struct Parts {
     pub connections: Connections,
     /// Of the SSH gateway, where there is one.
     pub gateway: Option<Identity>,
+    pub turns: Turns,
 }
 
 /// A handle to the parts; cheap to clone, so that streams and jobs have one of their own.

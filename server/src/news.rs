@@ -4,7 +4,7 @@
 //! [`Change::Missed`] means "read again what you show".
 
 use crate::db::Db;
-use pinacle_app::ids::{PodId, SessionId, TokenId, UserId};
+use pinacle_app::ids::{PodId, SessionId, TeamId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// The pod's row, or what belongs to it.
-    Pod(PodId),
+    /// The pod's row, or what belongs to it. Whose it is comes along: of a thousand watchers only those who may see it ask.
+    Pod { pod: PodId, team: TeamId },
     /// The pod's log has grown.
     Events(PodId),
     /// This signed-in browser was ended.
@@ -88,7 +88,11 @@ impl News {
                 None => self.tell(Change::Missed),
                 Some(notification) => match serde_json::from_str(notification.payload()) {
                     Ok(change) => self.tell(change),
-                    Err(error) => tracing::warn!(%error, "a notification that is not news"),
+                    Err(error) => {
+                        // As from a server of another release beside this one.
+                        tracing::warn!(%error, "a notification that is not news");
+                        self.tell(Change::Missed);
+                    }
                 },
             }
         }

@@ -8,6 +8,7 @@ use crate::{
     github::{self, GitHub},
     jobs,
     news::News,
+    pods::turns::Turns,
     ssh::{Connections, SshError},
     web::{self, AppState},
 };
@@ -45,7 +46,7 @@ async fn parts(config: Config) -> Result<ControlPlane, StartError> {
     let github = GitHub::new(&config)?;
     let db = db::open(&config).await?;
     let gateway = gateway::Identity::of(&config)?;
-    Ok(ControlPlane::new(Parts { config, db, sealer, github, news: News::default(), connections, gateway }))
+    Ok(ControlPlane::new(Parts { config, db, sealer, github, news: News::default(), connections, gateway, turns: Turns::default() }))
 }
 
 /// Cancelled by SIGTERM or SIGINT.

@@ -24,7 +24,7 @@ pub(super) async fn ended(gateway: Arc<Gateway>, caller: Caller, pod: PodId) -> 
             _ = clock.tick() => true,
             change = news.next() => match change {
                 None => return "The server restarts.".to_owned(),
-                Some(Change::Pod(changed)) => changed == pod,
+                Some(Change::Pod { pod: changed, .. }) => changed == pod,
                 Some(Change::Events(_)) => false,
                 // Of people, or lost: few, and it costs two reads.
                 Some(_) => true,

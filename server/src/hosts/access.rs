@@ -4,7 +4,7 @@ use super::{
     adopt, join,
     store::{self, KeyState},
 };
-use crate::{account::may_change, control::ControlPlane, db::fault, news, pods};
+use crate::{account::may_change, control::ControlPlane, db::fault, pods};
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
@@ -139,7 +139,7 @@ impl Hosts for ControlPlane {
                 pods::store::look_again(&mut tx, pod).await.map_err(fault)?;
                 pods::wishes::enqueue(&mut tx, pod, "host-lost", pods::wishes::SWEPT).await.map_err(fault)?;
             }
-            news::notify(&mut tx, news::Change::Pod(pod)).await.map_err(fault)?;
+            pods::tell(&mut tx, pod).await.map_err(fault)?;
         }
         tx.commit().await.map_err(fault)?;
         self.host(caller, id).await

@@ -8,7 +8,6 @@ use crate::{
         link::{self, LinkError},
         store,
     },
-    news::{self, Change},
     pods::{self, wishes},
     ssh::SshError,
 };
@@ -88,7 +87,7 @@ async fn silent(control: &ControlPlane, id: HostId) -> Result<(), sqlx::Error> {
 
 async fn tell(connection: &mut sqlx::PgConnection, id: HostId) -> Result<(), sqlx::Error> {
     for pod in pods::store::ids_on_host(connection, id).await? {
-        news::notify(connection, Change::Pod(pod)).await?;
+        pods::tell(connection, pod).await?;
     }
     Ok(())
 }

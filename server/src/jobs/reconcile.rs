@@ -10,7 +10,6 @@ use crate::{
         link::{self, LinkError},
         store,
     },
-    news::{self, Change},
     pods::{
         self,
         store::{Observed, OnHost, Seen},
@@ -122,7 +121,7 @@ async fn disk_lost(control: &ControlPlane, pod: PodId, lease: i64) -> Result<(),
     why.tried = "Found while the host was looked through".to_owned();
     let seen = Seen { status: Some(PodStatus::Failed), failure: Some(Some(&why)), ..Seen::default() };
     if pods::store::observe(&mut tx, pod, lease, seen).await? != Observed::Lost {
-        news::notify(&mut tx, Change::Pod(pod)).await?;
+        pods::tell(&mut tx, pod).await?;
     }
     tx.commit().await
 }
@@ -135,7 +134,7 @@ async fn look_again(control: &ControlPlane, pod: PodId) -> Result<(), sqlx::Erro
     let mut tx = control.db.begin().await?;
     pods::store::look_again(&mut tx, pod).await?;
     wishes::enqueue(&mut tx, pod, "start-pod", wishes::SWEPT).await?;
-    news::notify(&mut tx, Change::Pod(pod)).await?;
+    pods::tell(&mut tx, pod).await?;
     tx.commit().await
 }
 

@@ -149,7 +149,7 @@ impl Run<'_> {
             let mut relevant = false;
             while !relevant {
                 match changes.next().await {
-                    Some(Change::Pod(id)) => relevant = id == self.pod,
+                    Some(Change::Pod { pod, .. }) => relevant = pod == self.pod,
                     Some(change) => relevant = change == Change::Missed,
                     None => std::future::pending().await,
                 }
@@ -236,7 +236,7 @@ impl Run<'_> {
                 news::notify(&mut tx, Change::Events(self.pod)).await?;
             }
         }
-        news::notify(&mut tx, Change::Pod(self.pod)).await?;
+        crate::pods::tell(&mut tx, self.pod).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -13,7 +13,6 @@ use crate::{
         plan, processes,
         shell::{Limits, Shell},
     },
-    news::{self, Change},
     pods::{
         plan::digest,
         store::{self, PodRow},
@@ -194,7 +193,7 @@ async fn write(run: &Run<'_>, setup: &Setup, commit: Option<&str>) -> Result<(),
     if !store::observe_setup(&mut tx, run.pod, run.lease(), setup, run.generation, commit).await? {
         return Err(Halt::Lost);
     }
-    news::notify(&mut tx, Change::Pod(run.pod)).await?;
+    crate::pods::tell(&mut tx, run.pod).await?;
     tx.commit().await?;
     Ok(())
 }

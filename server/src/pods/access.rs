@@ -198,6 +198,7 @@ impl Pods for ControlPlane {
 
     async fn check_pod(&self, caller: &Caller, new: &NewPod) -> AppResult<()> {
         let wanted = parse(new)?;
+        let _turn = self.turns.of(caller.user).await;
         let mut tx = self.db.begin().await.map_err(fault)?;
         // Rolled back: nothing was written.
         self.admit(caller, new, &wanted, &mut tx).await.map(|_| ())
@@ -215,6 +216,7 @@ impl Pods for ControlPlane {
         }
         let wanted = parse(&new)?;
         let body_hash = Sha256::digest(serde_json::to_vec(&new).map_err(|_| AppError::internal())?).to_vec();
+        let _turn = self.turns.of(caller.user).await;
         let mut tx = self.db.begin().await.map_err(fault)?;
         store::lock_owner(&mut tx, caller.user).await.map_err(fault)?;
         if let Some(key) = &idempotency_key
@@ -242,7 +244,7 @@ impl Pods for ControlPlane {
             store::keep_idempotency_key(&mut tx, caller.user, key, &body_hash, id).await.map_err(fault)?;
         }
         wishes::enqueue(&mut tx, id, "provision-pod", wishes::ASKED).await.map_err(fault)?;
-        crate::news::notify(&mut tx, crate::news::Change::Pod(id)).await.map_err(fault)?;
+        super::tell(&mut tx, id).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
         self.pod(caller, id).await
     }
@@ -255,6 +257,7 @@ impl Pods for ControlPlane {
             patch.tier.as_deref().and_then(|t| errors.take("tier", Tier::parse(t).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge.")));
         errors.check()?;
         let owner = pinacle_app::ids::UserId(row.owner_id);
+        let _turn = self.turns.of(owner).await;
         let mut tx = self.db.begin().await.map_err(fault)?;
         store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         // As it is now that nothing else changes what this owner's pods take.
@@ -288,7 +291,7 @@ impl Pods for ControlPlane {
             let wish = WishRow { reboot: true, ..WishRow::default() };
             wishes::write(&mut tx, id, wish, wishes::job_name(Desired::Running, false)).await.map_err(fault)?;
         }
-        crate::news::notify(&mut tx, crate::news::Change::Pod(id)).await.map_err(fault)?;
+        super::tell(&mut tx, id).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
         self.pod(caller, id).await
     }
@@ -310,6 +313,7 @@ impl Pods for ControlPlane {
             return self.write_wish(caller, id, wishes::stop(), "stop-pod").await;
         }
         let owner = pinacle_app::ids::UserId(row.owner_id);
+        let _turn = self.turns.of(owner).await;
         let mut tx = self.db.begin().await.map_err(fault)?;
         store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
@@ -465,6 +469,7 @@ impl ControlPlane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_field_that_breaks_its_rule_is_named() {
@@ -485,6 +490,20 @@ mod tests {
         assert_eq!(parse(&new).ok().unwrap().repository, None);
         let with_branch = NewPod { branch: Some("main".into()), ..new };
         assert!(parse(&with_branch).err().unwrap().of("branch").is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn any_cursor_is_one_of_ours_or_refused_at_its_field(text in prop_oneof![
+            ".{0,60}",
+            "[A-Za-z0-9_=-]{0,80}",
+            "-?[0-9]{0,40} [0-9a-f-]{0,40}".prop_map(|text| BASE64_URL_SAFE_NO_PAD.encode(text)),
+            any::<(i64, u128)>().prop_map(|(at, id)| BASE64_URL_SAFE_NO_PAD.encode(format!("{at} {}", Uuid::from_u128(id)))),
+        ]) {
+            if let Err(error) = parse_cursor(&text) {
+                prop_assert!(error.of("cursor").is_some());
+            }
+        }
     }
 
     #[test]

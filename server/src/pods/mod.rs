@@ -12,11 +12,24 @@ pub mod quota;
 pub mod store;
 mod streams;
 mod terminal;
+pub mod turns;
 pub mod wishes;
 
-use crate::{hosts::link::LinkError, ssh::SshError};
-use pinacle_app::{AppError, ErrorCode};
+use crate::{
+    hosts::link::LinkError,
+    news::{self, Change},
+    ssh::SshError,
+};
+use pinacle_app::{AppError, ErrorCode, ids::PodId};
 use pinacle_host::protocol::HostErrorCode;
+
+/// Tells whoever watches, once the transaction commits, that the pod's row or what belongs to it has changed.
+pub async fn tell(connection: &mut sqlx::PgConnection, pod: PodId) -> Result<(), sqlx::Error> {
+    match store::team_of(connection, pod).await? {
+        Some(team) => news::notify(connection, Change::Pod { pod, team }).await,
+        None => Ok(()),
+    }
+}
 
 /// What a person is told when a host could not do what they asked for.
 fn answer(error: LinkError) -> AppError {

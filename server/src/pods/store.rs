@@ -10,7 +10,9 @@ pub use observations::{
     Observed, OnHost, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
 };
 pub use reservations::{Release, addresses_on, adopted, ids_on_host, reserve, running_seconds, usage_of};
-pub use wishes::{NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, insert, keep_idempotency_key, lock_owner, update, used, wish};
+pub use wishes::{
+    NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, insert, keep_idempotency_key, lock_owner, team_of, update, used, wish,
+};
 
 use ipnet::IpNet;
 use pinacle_app::{

@@ -19,10 +19,10 @@ use pinacle_app::{
     pods::{ListeningPort, Pod, PodLive, PodNews, PodQuery, PodStatus, Process},
 };
 use pinacle_host::protocol::{Command, PodReport, ProcessState, StreamOutput};
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// News on their way to one watcher; a slow one holds up its own stream, nobody else's.
@@ -32,6 +32,8 @@ const EVENTS: i64 = 500;
 /// A pod that was watched but did not answer is asked again after this long.
 const WATCH_AGAIN: Duration = Duration::from_secs(3);
 const REPORT_DEADLINE: Duration = Duration::from_secs(10);
+/// How old a watcher's knowledge of its own teams may be when something changes in one that it does not know.
+const TEAMS_AGAIN: Duration = Duration::from_secs(15);
 /// Pods that a list's watcher is told of after news may have been lost.
 const LIST: i64 = 100;
 
@@ -88,7 +90,7 @@ async fn follow_pod(control: &ControlPlane, caller: &Caller, id: PodId, mut afte
             match changes.next().await {
                 None => return Ok(()),
                 Some(Change::Missed) => (pod_changed, log_grew) = (true, true),
-                Some(Change::Pod(changed)) => pod_changed = changed == id,
+                Some(Change::Pod { pod: changed, .. }) => pod_changed = changed == id,
                 Some(Change::Events(changed)) => log_grew = changed == id,
                 Some(Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_)) => {}
             }
@@ -118,7 +120,7 @@ async fn follow_live(control: &ControlPlane, caller: &Caller, id: PodId, to: &mp
                 while !changed {
                     match changes.next().await {
                         None => return,
-                        Some(Change::Pod(other)) => changed = other == id,
+                        Some(Change::Pod { pod: other, .. }) => changed = other == id,
                         Some(change) => changed = change == Change::Missed,
                     }
                 }
@@ -194,13 +196,21 @@ pub fn watch_pods(control: ControlPlane, caller: Caller) -> BoxStream<'static, P
 async fn follow_pods(control: &ControlPlane, caller: &Caller, to: &mpsc::Sender<Pod>) -> Result<(), sqlx::Error> {
     let mut changes = control.news.subscribe();
     let mut change = Change::Missed;
+    let (mut teams, mut looked) = (HashSet::new(), Instant::now());
     loop {
+        let is_foreign = matches!(change, Change::Pod { team, .. } if !teams.contains(&team));
+        if change == Change::Missed || (is_foreign && looked.elapsed() > TEAMS_AGAIN) {
+            teams = crate::teams::store::ids(&control.db, caller.user).await?.into_iter().collect();
+            looked = Instant::now();
+        }
         let changed: Vec<Pod> = match change {
             Change::Missed => {
                 store::list_for(&control.db, caller.user, &PodQuery::default(), &[], None, LIST).await?.into_iter().map(Pod::from).collect()
             }
-            Change::Pod(id) => store::get_for(&control.db, id, caller.user).await?.map(Pod::from).into_iter().collect(),
-            Change::Events(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_) => Vec::new(),
+            Change::Pod { pod, team } if teams.contains(&team) => {
+                store::get_for(&control.db, pod, caller.user).await?.map(Pod::from).into_iter().collect()
+            }
+            Change::Pod { .. } | Change::Events(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_) => Vec::new(),
         };
         for pod in changed {
             if to.send(pod).await.is_err() {

@@ -1,10 +1,7 @@
 //! A wish: one UPDATE and an idempotent send, in one transaction. Nothing here talks to a host.
 
 use super::store::{self, WishRow};
-use crate::{
-    news::{self, Change},
-    queue,
-};
+use crate::queue;
 use pinacle_app::{ids::PodId, pods::Desired};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -54,6 +51,6 @@ pub async fn write(connection: &mut PgConnection, pod: PodId, wish: WishRow<'_>,
         return Ok(false);
     }
     enqueue(connection, pod, job, ASKED).await?;
-    news::notify(connection, Change::Pod(pod)).await?;
+    super::tell(connection, pod).await?;
     Ok(true)
 }

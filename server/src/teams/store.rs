@@ -26,6 +26,12 @@ pub async fn teams(db: &Db, user: UserId) -> Result<Vec<Team>, sqlx::Error> {
         .collect()
 }
 
+/// Ids of the user's teams.
+pub async fn ids(db: &Db, user: UserId) -> Result<Vec<TeamId>, sqlx::Error> {
+    let ids = sqlx::query_scalar("SELECT team_id FROM team_members WHERE user_id = $1 LIMIT $2").bind(user.0).bind(MOST_TEAMS).fetch_all(db).await?;
+    Ok(ids.into_iter().map(TeamId).collect())
+}
+
 /// What the user is in this team; None for a team that is not its own, or not there.
 pub async fn role(db: impl PgExecutor<'_>, team: TeamId, user: UserId) -> Result<Option<TeamRole>, sqlx::Error> {
     let row = sqlx::query("SELECT role FROM team_members WHERE team_id = $1 AND user_id = $2").bind(team.0).bind(user.0).fetch_optional(db).await?;

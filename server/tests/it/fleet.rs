@@ -42,6 +42,7 @@ struct Installation {
     at: std::net::SocketAddr,
     database: Database,
     folder: PathBuf,
+    server: u32,
     worker: Mutex<Child>,
     /// By login.
     tokens: Mutex<HashMap<String, String>>,
@@ -106,7 +107,7 @@ impl Installation {
         let door = Door::new(at, &database.url);
         door.wait(&mut server, &folder.join("server.log")).await;
         let worker = Mutex::new(begin(with_log(command(&database.url, &["worker"]), &folder.join("worker.log"))));
-        let installation = Self { at, database, folder, worker, tokens: Mutex::default() };
+        let installation = Self { at, database, folder, server: server.id(), worker, tokens: Mutex::default() };
         for host in 1..=hosts() {
             join(&door, &installation.token(&door, "operator").await, host).await;
         }
@@ -216,6 +217,11 @@ impl Fleet {
     pub async fn newcomer(&self) -> User<'_> {
         let login = self.new_account().await;
         self.user(&login).await
+    }
+
+    /// The number of the server's process.
+    pub fn server_pid(&self) -> u32 {
+        self.installation.server
     }
 
     /// SIGKILL.

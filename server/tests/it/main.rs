@@ -6,6 +6,7 @@ mod credentials;
 mod database;
 mod doors;
 mod fleet;
+mod floods;
 mod gateway;
 mod hosts;
 mod input;

@@ -82,6 +82,11 @@ pub async fn used(db: impl PgExecutor<'_>, id: PodId) -> Result<(), sqlx::Error>
     Ok(())
 }
 
+/// Whose the pod is.
+pub async fn team_of(connection: &mut PgConnection, id: PodId) -> Result<Option<TeamId>, sqlx::Error> {
+    sqlx::query_scalar("SELECT team_id FROM pods WHERE id = $1").bind(id.0).fetch_optional(connection).await.map(|team| team.map(TeamId))
+}
+
 /// Holds off other creations of the same user until the transaction ends.
 pub async fn lock_owner(connection: &mut PgConnection, owner: UserId) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE").bind(owner.0).execute(connection).await?;
