@@ -13,6 +13,7 @@ pub mod github;
 pub mod health;
 pub mod hosts;
 pub mod jobs;
+pub mod listen;
 pub mod news;
 pub mod pods;
 pub mod queue;

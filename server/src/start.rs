@@ -6,7 +6,7 @@ use crate::{
     crypto::{KeyFileError, Sealer},
     db, gateway,
     github::{self, GitHub},
-    jobs,
+    jobs, listen,
     news::News,
     pods::turns::Turns,
     ssh::{Connections, SshError},
@@ -14,7 +14,6 @@ use crate::{
 };
 use std::io;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
@@ -70,7 +69,7 @@ pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> 
     let stop = asked_to_end()?;
     let address = config.listen;
     let control = parts(config).await?;
-    let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })?;
+    let listener = listen::handed_over_or_bound(address).await.map_err(|error| StartError::Listen { address, error })?;
     let ssh = gateway::listen(&control).await?;
     let state = AppState::new(control.clone(), stop.clone());
     let mut tasks = JoinSet::new();
@@ -84,8 +83,10 @@ pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> 
     if let Some(listener) = ssh {
         gateway.spawn(gateway::serve(listener, control.clone(), stop.clone()));
     }
-    tracing::info!(%address, url = %control.config.url, "serving");
-    let served = web::serve(listener, web::router(state), stop.clone()).await;
+    tracing::info!(address = %listener.local_addr()?, url = %control.config.url, "serving");
+    listen::say_ready();
+    let sockets = state.sockets.clone();
+    let served = web::serve(listener, web::router(state), sockets, stop.clone()).await;
     stop.cancel();
     while gateway.join_next().await.is_some() {}
     finish(tasks, listening, usize::from(with_worker)).await;

@@ -32,7 +32,7 @@ pub async fn download(state: AppState, caller: Caller, id: PodId, path: Option<S
     if content.bytes > MOST_FILE {
         return Err(too_large().into());
     }
-    let stream = content.stream.take_until(guard::ended(state, caller)).map(move |chunk| {
+    let stream = content.stream.take_until(guard::out_of_time(state, caller)).map(move |chunk| {
         let _held = &slot;
         chunk
     });

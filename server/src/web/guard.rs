@@ -11,15 +11,36 @@ use std::time::Duration;
 /// How often a credential is looked at again without news: it may expire, or its team be left.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
-/// Resolves with the reason, for a person, when what the caller has open must close.
+/// How long what has an end of its own (a command, a file) may go on when the server stops: a little less than serving may.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Resolves with the reason, for a person, when what the caller has open must close: at once when the server stops, for
+/// what is open without an end opens itself again.
 pub async fn ended(state: AppState, caller: Caller) -> &'static str {
     tokio::select! {
         () = state.shutdown.cancelled() => "The server restarts.",
-        () = credential_ended(&state, &caller) => match caller.door {
-            Door::Session(_) => "This browser was signed out.",
-            Door::Token(_) => "The API token was revoked or has expired.",
-            Door::Key(_) => "The key is no longer one of your GitHub account's.",
-        },
+        reason = right_ended(&state, &caller) => reason,
+    }
+}
+
+/// The same for what has an end of its own and can't go on elsewhere.
+pub async fn out_of_time(state: AppState, caller: Caller) -> &'static str {
+    let stopped = async {
+        state.shutdown.cancelled().await;
+        tokio::time::sleep(FINISH).await;
+    };
+    tokio::select! {
+        () = stopped => "The server restarts.",
+        reason = right_ended(&state, &caller) => reason,
+    }
+}
+
+async fn right_ended(state: &AppState, caller: &Caller) -> &'static str {
+    credential_ended(state, caller).await;
+    match caller.door {
+        Door::Session(_) => "This browser was signed out.",
+        Door::Token(_) => "The API token was revoked or has expired.",
+        Door::Key(_) => "The key is no longer one of your GitHub account's.",
     }
 }
 
@@ -27,7 +48,7 @@ pub async fn ended(state: AppState, caller: Caller) -> &'static str {
 pub async fn while_held<T>(state: &AppState, caller: &Caller, work: impl Future<Output = AppResult<T>>) -> AppResult<T> {
     tokio::select! {
         done = work => done,
-        why = ended(state.clone(), caller.clone()) => Err(AppError::new(ErrorCode::Unavailable, why)),
+        why = out_of_time(state.clone(), caller.clone()) => Err(AppError::new(ErrorCode::Unavailable, why)),
     }
 }
 

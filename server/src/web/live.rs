@@ -93,8 +93,9 @@ pub async fn attach(state: AppState, caller: Caller, id: &str, name: String, scr
         Err(error) if terminal::is_shown(&error) => return Ok(upgrade.on_upgrade(move |socket| terminal::refuse(socket, error))),
         Err(error) => return Err(error.into()),
     };
+    let sockets = state.sockets.clone();
     let client = screen.client.map(|client| terminal::ClientKey { user: caller.user, pod, terminal: name, client });
-    Ok(upgrade.on_upgrade(move |socket| terminal::attach(state, caller, socket, connection, client, slot)))
+    Ok(upgrade.on_upgrade(move |socket| sockets.track_future(terminal::attach(state, caller, socket, connection, client, slot))))
 }
 
 async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, process): PathPair, upgrade: Upgrade) -> Answer<Response> {
@@ -106,9 +107,12 @@ async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPa
         Err(error) if terminal::is_shown(&error) => return Ok(upgrade.on_upgrade(move |socket| terminal::refuse(socket, error))),
         Err(error) => return Err(error.into()),
     };
-    Ok(upgrade.on_upgrade(async move |socket| {
-        let _held = slot;
-        follow(state, caller, socket, log).await;
+    let sockets = state.sockets.clone();
+    Ok(upgrade.on_upgrade(move |socket| {
+        sockets.track_future(async move {
+            let _held = slot;
+            follow(state, caller, socket, log).await;
+        })
     }))
 }
 

@@ -35,7 +35,7 @@ use leptos::config::LeptosOptions;
 pub use limits::{Buckets, Rate, Slot, Slots};
 use pinacle_app::{backend::Backend, ids::UserId};
 use std::{net::IpAddr, sync::Arc, time::Duration};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer};
 
 /// Bytes of a request's body, but for files.
@@ -58,6 +58,8 @@ pub struct AppState {
     sign_ins: Arc<Buckets<IpAddr>>,
     streams: Arc<Slots<UserId>>,
     terminals: Arc<terminal::Clients>,
+    /// What goes on after a connection became a WebSocket.
+    pub sockets: TaskTracker,
 }
 
 impl AppState {
@@ -79,6 +81,7 @@ impl AppState {
             sign_ins: Arc::new(Buckets::new(limits::SIGN_INS)),
             streams: Arc::new(Slots::new(limits::MOST_STREAMS)),
             terminals: Arc::default(),
+            sockets: TaskTracker::new(),
         }
     }
 }

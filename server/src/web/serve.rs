@@ -1,6 +1,13 @@
-//! Serves a router on a listener: HTTP/1 and 2, upgrades, limits on what a client may hold open, and an end with a deadline.
+//! Serves a router on a listener: HTTP/1 and 2, upgrades, limits on what a client may hold open, and an end that fails
+//! no request: whoever holds a connection may still ask on it for a moment, and what is under way goes on to a deadline.
 
-use axum::{Router, extract::ConnectInfo};
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use http::{HeaderValue, StatusCode, Version, header::CONNECTION};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -12,11 +19,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 /// Connections at the same time; more wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 8192;
+const MOST_CONNECTIONS: u32 = 8192;
 /// For the first byte, and for all of a request's head. Also how long an idle HTTP/1 connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
 /// Bytes of a request's head.
@@ -24,7 +31,10 @@ const MOST_HEAD: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
 const MOST_HTTP2_STREAMS: u32 = 128;
 const HTTP2_PING: Duration = Duration::from_secs(20);
-/// How long requests may go on when the server is told to stop; streams are told to close at once.
+/// How long requests still begin on connections that are open when the server is told to stop. Each answer says that it
+/// is the connection's last; closed at once, a connection would take a request with it that is on its way.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// How long requests may go on after that; streams are told to close at once.
 const DRAIN: Duration = Duration::from_secs(10);
 /// After an error of accept (too many open files), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,18 +42,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PEEK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Serves until `shutdown`, then drains.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
+/// Serves until `shutdown`, then drains. `sockets` are the tasks of connections that became something else than HTTP.
+pub async fn serve(listener: TcpListener, router: Router, sockets: TaskTracker, shutdown: CancellationToken) -> io::Result<()> {
+    let router = router.layer(middleware::from_fn_with_state(shutdown.clone(), say_last));
     let builder = Arc::new(builder());
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS as usize));
+    // No request begins any more.
+    let closed = CancellationToken::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
-        let (builder, router, watcher, stop) = (builder.clone(), router.clone(), graceful.watcher(), shutdown.clone());
+        let (builder, router, watcher, stop) = (builder.clone(), router.clone(), graceful.watcher(), closed.clone());
         tokio::spawn(async move {
             let _held = place;
             let has_begun = tokio::select! {
@@ -63,11 +76,28 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             }
         });
     }
+    // Connections that nobody has accepted stay with the socket, for a process that holds it, too.
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still under way {DRAIN:?} after the server was told to stop");
+    if tokio::time::timeout(GOODBYE, places.acquire_many(MOST_CONNECTIONS)).await.is_err() {
+        tracing::debug!("connections that nobody asks on are closed");
+    }
+    closed.cancel();
+    sockets.close();
+    let drained = async { tokio::join!(graceful.shutdown(), sockets.wait()) };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("requests were still under way {:?} after the server was told to stop", GOODBYE + DRAIN);
     }
     Ok(())
+}
+
+/// Once the server is to stop, every answer of HTTP/1 is its connection's last (HTTP/2 says so by itself).
+async fn say_last(State(shutdown): State<CancellationToken>, request: Request, next: Next) -> Response {
+    let is_first_version = request.version() <= Version::HTTP_11;
+    let mut response = next.run(request).await;
+    if shutdown.is_cancelled() && is_first_version && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn builder() -> Builder<TokioExecutor> {

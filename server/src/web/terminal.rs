@@ -5,6 +5,7 @@
 //! To the browser: `{"ack":N}` at first and whenever more of its input has been handed on (null: nothing is known of
 //! this client, count from zero), `{"exit":{"code":0}}`, `{"closed":{"reason":"…"}}`. A client that comes back with
 //! the `client` it chose sends again only what was not acknowledged, so nothing that was typed is lost or typed twice.
+//! That holds across a restart, too: what is not acknowledged before `closed` was not handed on.
 
 use super::{AppState, guard, limits::Slot};
 use axum::extract::ws::{Message, WebSocket};
@@ -39,6 +40,8 @@ const ROWS: RangeInclusive<u16> = 1..=1000;
 pub const PING: Duration = Duration::from_secs(20);
 /// Without a word, not even the answer to a ping, for so long, the browser is gone.
 pub const SILENCE: Duration = Duration::from_secs(60);
+/// How long what was handed on may take to leave for the pod, once a terminal's socket closes.
+const LEAVE: Duration = Duration::from_secs(5);
 /// A message that is not taken within this long: the browser is gone.
 pub const SEND_DEADLINE: Duration = Duration::from_secs(60);
 /// Clients whose input is counted; the one that was longest away goes first.
@@ -148,7 +151,7 @@ pub async fn attach(
     let (sink, stream) = socket.split();
     let (tell_typed, told_typed) = watch::channel(0);
     let (tell_shown, told_shown) = watch::channel(0);
-    let TerminalConnection { input, output } = connection;
+    let TerminalConnection { input, mut output } = connection;
     let counts = first_ack.is_some();
     let mut writing = Writing { sink, typed: told_typed, shown: told_shown, counts };
     if let Some(bytes) = first_ack
@@ -158,9 +161,18 @@ pub async fn attach(
     }
     let reason = tokio::select! {
         reason = read(stream, input, typed, tell_typed, tell_shown) => reason,
-        reason = writing.run(output) => reason,
+        reason = writing.run(&mut output) => reason,
         reason = guard::ended(state, caller) => End::Closed(reason.to_owned()),
     };
+    // Nothing is handed on any more, so what was may be counted.
+    if let End::Closed(_) = reason
+        && counts
+    {
+        let bytes = *writing.typed.borrow_and_update();
+        if bytes > 0 && writing.tell(json!({ "ack": bytes })).await.is_err() {
+            return;
+        }
+    }
     let last = match reason {
         End::Gone => return,
         End::Exit(code) => json!({ "exit": { "code": code } }),
@@ -171,6 +183,10 @@ pub async fn attach(
         && let Err(error) = tokio::time::timeout(SEND_DEADLINE, writing.sink.close()).await
     {
         tracing::debug!(%error, "a terminal's socket did not close");
+    }
+    // The other side of the way to the pod ends when all of it has left; a server that stops waits for this.
+    if tokio::time::timeout(LEAVE, async { while output.recv().await.is_some() {} }).await.is_err() {
+        tracing::warn!("what was typed last may not have left for the pod");
     }
 }
 
@@ -295,7 +311,7 @@ struct Writing {
 }
 
 impl Writing {
-    async fn run(&mut self, mut output: mpsc::Receiver<TerminalOutput>) -> End {
+    async fn run(&mut self, output: &mut mpsc::Receiver<TerminalOutput>) -> End {
         let mut ping = tokio::time::interval(PING);
         let mut sent = 0u64;
         loop {

@@ -341,7 +341,7 @@ pub fn traces(host: usize, id: &str) -> String {
 }
 
 pub struct User<'a> {
-    door: &'a Door,
+    pub door: &'a Door,
     pub token: String,
 }
 

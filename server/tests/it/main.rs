@@ -15,5 +15,6 @@ mod pods;
 mod queue;
 mod queue_model;
 mod rest;
+mod restart;
 mod screen;
 mod stand;

@@ -1,0 +1,301 @@
+//! A server that is asked to end, and the one that takes its socket up: no request fails, nothing that is typed is lost.
+
+use crate::{
+    database::Database,
+    fleet::{Fleet, SOON, User},
+    screen::Screen,
+    stand::{Door, program},
+};
+use reqwest::{Client, Method, StatusCode, header::ACCEPT, redirect::Policy};
+use serde_json::{Value, json};
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use uuid::Uuid;
+
+/// How long a server has to end: what may go on in it, and some more.
+const END_WITHIN: Duration = Duration::from_secs(25);
+
+/// A listening socket that outlives the servers that answer on it, as a supervisor would hold it.
+struct Socket {
+    listener: TcpListener,
+    at: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Socket {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let at = listener.local_addr().expect("its address");
+        let folder = std::env::temp_dir().join(format!("pinacle-restart-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir(&folder).expect("a folder of its own");
+        Self { listener, at, folder }
+    }
+
+    /// A server on this socket, once it says that it is ready.
+    async fn server(&self, database_url: &str, arguments: &[&str]) -> Server {
+        let name = Uuid::new_v4().simple().to_string();
+        let said = self.folder.join(format!("{name}.sock"));
+        let supervisor = UnixDatagram::bind(&said).expect("where it says so");
+        let log = self.folder.join(format!("{name}.log"));
+        let program = program();
+        let mut command = Command::new("setpriv");
+        let child = command
+            .args(["--pdeathsig", "KILL", "--", "sh", "-c", "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"", "sh"])
+            .arg(program.get_program())
+            .args(arguments)
+            .env("DATABASE_URL", database_url)
+            // Were the socket not taken up, it would answer nowhere.
+            .env("PINACLE_LISTEN", "192.0.2.1:1")
+            .env("PINACLE_DATABASE_CONNECTIONS", "5")
+            // One of the stack's servers has that port.
+            .env_remove("PINACLE_GATEWAY_LISTEN")
+            .env("NOTIFY_SOCKET", &said)
+            .stdin(Stdio::from(OwnedFd::from(self.listener.try_clone().expect("the socket"))))
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the server's program starts");
+        let ready = tokio::task::spawn_blocking(move || {
+            supervisor.set_read_timeout(Some(SOON)).expect("a deadline");
+            let mut word = [0; 100];
+            supervisor.recv(&mut word).map(|length| String::from_utf8_lossy(&word[..length]).into_owned())
+        });
+        let word = ready.await.expect("no panic").unwrap_or_else(|error| panic!("not ready: {error}\n{}", read(&log)));
+        assert_eq!(word.trim(), "READY=1");
+        Server { child, log }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Errors have nowhere to go from here.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn read(log: &Path) -> String {
+    std::fs::read_to_string(log).unwrap_or_default()
+}
+
+struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    fn ask_to_end(&self) {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(asked.success());
+    }
+
+    async fn until_ended(mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                return status;
+            }
+            assert!(begun.elapsed() < END_WITHIN, "it does not end:\n{}", read(&self.log));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Clients that hold their connections, clients that make a new one for each request, one that changes something.
+fn load(door: &Arc<Door>, token: &str, stop: &Arc<AtomicBool>, done: &Arc<AtomicUsize>) -> Vec<tokio::task::JoinHandle<Vec<String>>> {
+    let keeping = || Client::builder().redirect(Policy::none()).retry(reqwest::retry::never()).timeout(SOON).build().expect("a client");
+    let anew = || {
+        Client::builder().redirect(Policy::none()).retry(reqwest::retry::never()).pool_max_idle_per_host(0).timeout(SOON).build().expect("a client")
+    };
+    (0..8)
+        .map(|number| {
+            let (door, token, stop, done) = (door.clone(), token.to_owned(), stop.clone(), done.clone());
+            let client = if number % 2 == 0 { keeping() } else { anew() };
+            tokio::spawn(async move {
+                let mut failed = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let host = door.url.authority().to_owned();
+                    let url = |path: &str| format!("http://{}/api/v1{path}", door.at);
+                    let request = match number {
+                        0 | 1 => client.patch(url("/me")).json(&json!({ "handle": "owner" })),
+                        2 | 3 => client.get(url("/pods?limit=100")),
+                        _ => client.get(url("/me")),
+                    };
+                    match request.header("host", host).bearer_auth(&token).send().await {
+                        // A user's changes are limited; a refusal is an answer.
+                        Ok(answer) if [200, 429].contains(&answer.status().as_u16()) => {
+                            if let Err(error) = answer.bytes().await {
+                                failed.push(format!("{error:?}"));
+                            }
+                            done.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Ok(answer) => failed.push(answer.status().to_string()),
+                        Err(error) => failed.push(format!("{error:?}")),
+                    }
+                }
+                failed
+            })
+        })
+        .collect()
+}
+
+async fn until_more(done: &AtomicUsize, more: usize) {
+    let aim = done.load(Ordering::Relaxed) + more;
+    let answered = async {
+        while done.load(Ordering::Relaxed) < aim {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, answered).await.expect("requests are answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_under_load_fails_no_request() {
+    let (database, socket) = (Database::create().await, Socket::open());
+    let mut server = socket.server(&database.url, &["serve"]).await;
+    let door = Arc::new(Door::new(socket.at, &database.url));
+    door.sign_in("owner").await;
+    let token = door.token("owner", "write");
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients = load(&door, &token, &stop, &done);
+    for _ in 0..3 {
+        until_more(&done, 100).await;
+        // Two processes on one Postgres and one socket; then the older one goes.
+        let next = socket.server(&database.url, &["serve"]).await;
+        until_more(&done, 100).await;
+        server.ask_to_end();
+        until_more(&done, 50).await;
+        let status = server.until_ended().await;
+        assert!(status.success(), "{status}");
+        server = next;
+    }
+    // One alone: whoever connects while nobody answers waits in the socket.
+    server.ask_to_end();
+    let status = server.until_ended().await;
+    assert!(status.success(), "{status}");
+    let server = socket.server(&database.url, &["serve"]).await;
+    until_more(&done, 100).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut failed = Vec::new();
+    for client in clients {
+        failed.extend(timeout(SOON, client).await.expect("it stops").expect("no panic"));
+    }
+    assert!(failed.is_empty(), "{} of {} failed: {:#?}", failed.len(), done.load(Ordering::Relaxed), &failed[..failed.len().min(5)]);
+    drop(server);
+}
+
+#[tokio::test]
+async fn more_than_one_socket_that_is_handed_over_is_refused_with_a_word() {
+    let database = Database::create().await;
+    let program = program();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "exec 3</dev/null 4</dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"", "sh"])
+        .arg(program.get_program())
+        .arg("serve");
+    let output = command.env("DATABASE_URL", &database.url).env_remove("PINACLE_GATEWAY_LISTEN").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("2 sockets were handed over"), "{said}");
+}
+
+/// Somebody of the fleet's at another server.
+async fn at<'a>(door: &'a Door, fleet: &Fleet, login: &str) -> User<'a> {
+    User { door, token: fleet.user(login).await.token }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_ends_well_and_terminals_go_on_at_the_next_process() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let login = fleet.new_account().await;
+    let id = fleet.user(&login).await.running().await;
+    let socket = Socket::open();
+    let old = socket.server(&fleet.database_url, &["serve", "--no-worker"]).await;
+    let door = Door::new(socket.at, &fleet.database_url);
+    let user = at(&door, &fleet, &login).await;
+    let query = format!("client={}", Uuid::new_v4());
+    let mut screen = Screen::open(&user, &id, "main", &query).await;
+    screen.types("stty -echo; echo ready-$((1+1))\r").await;
+    screen.shows("ready-2").await;
+    let stream = user.request(Method::GET, "/pods").send();
+    assert_eq!(stream.await.expect("an answer").status(), StatusCode::OK);
+    let mut events = user.request(Method::GET, &format!("/pods/{id}/events")).header(ACCEPT, "text/event-stream").send().await.expect("a stream");
+    let command =
+        user.request(Method::POST, &format!("/pods/{id}/exec")).json(&json!({ "argv": ["bash", "-c", "touch begun; sleep 3; echo whole"] }));
+    let command = tokio::spawn(command.send());
+    fleet.user(&login).await.shell(&id, "until [ -e begun ]; do sleep 0.1; done").await;
+
+    // Typed without a pause while the server ends: what it did not acknowledge is typed again at the next one.
+    let lines: Vec<String> = (0..400).map(|number| format!("echo {number} >> typed\r")).collect();
+    let typed: Vec<u8> = lines.concat().into_bytes();
+    let before = "stty -echo; echo ready-$((1+1))\r".len();
+    let (mut at_byte, mut acknowledged) = (0, 0);
+    let mut is_asked = false;
+    let next = socket.server(&fleet.database_url, &["serve", "--no-worker"]).await;
+    let talking = async {
+        loop {
+            if at_byte < typed.len() / 2 || (is_asked && at_byte < typed.len()) {
+                let end = (at_byte + 40).min(typed.len());
+                let piece = String::from_utf8(typed[at_byte..end].to_vec()).expect("text");
+                at_byte = end;
+                // It may be closing already: what is not taken is not acknowledged either.
+                drop(futures::SinkExt::send(&mut screen.socket, Message::binary(piece.into_bytes())).await);
+            }
+            if at_byte >= typed.len() / 2 && !is_asked {
+                old.ask_to_end();
+                is_asked = true;
+            }
+            let message = match timeout(Duration::from_millis(1), futures::StreamExt::next(&mut screen.socket)).await {
+                Err(_) => continue,
+                Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Value>(&text).expect("JSON"),
+                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => panic!("it says why before it closes"),
+                Ok(Some(Ok(_))) => continue,
+            };
+            if let Some(bytes) = message["ack"].as_u64() {
+                acknowledged = usize::try_from(bytes).expect("a number") - before;
+            }
+            if let Some(reason) = message["closed"]["reason"].as_str() {
+                return reason.to_owned();
+            }
+        }
+    };
+    let closed = timeout(SOON, talking).await.expect("it is closed");
+    assert_eq!(closed, "The server restarts.");
+    drop(screen);
+    let mut again = Screen::open(&user, &id, "main", &query).await;
+    let Some(Message::Text(first)) = again.next().await else { panic!("the first word is how much is known") };
+    assert_eq!(serde_json::from_str::<Value>(&first).expect("JSON"), json!({ "ack": null }), "another process answers");
+    for piece in typed[acknowledged..].chunks(4000) {
+        again.types(std::str::from_utf8(piece).expect("text")).await;
+    }
+    again.types("echo all-$((40+2))\r").await;
+    again.shows("all-42").await;
+    let expected: String = (0..400).map(|number| format!("{number}\n")).collect();
+    assert_eq!(user.shell(&id, "cat typed").await, expected, "nothing lost, nothing twice");
+
+    // Streams were closed at once, to begin again; a command went on to its end.
+    timeout(SOON, async { while let Ok(Some(_)) = events.chunk().await {} }).await.expect("the stream ends");
+    let answer = command.await.expect("no panic").expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.json::<Value>().await.expect("JSON")["stdout"], "whole\n");
+    let status = old.until_ended().await;
+    assert!(status.success(), "{status}");
+    user.delete(&id).await;
+    drop(next);
+}
