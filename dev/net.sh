@@ -35,6 +35,7 @@ table ip stack {
 NFT
   mkdir -p "$DATA"
   nsenter --net="/run/netns/$NET_NS" "$BIN/pinacle-dev-github" decoy --listen "$METADATA_ADDRESS:80" --listen "$LAN_ADDRESS:80" \
+    --listen "$INTERNET_ADDRESS:80" \
     >>"$DATA/decoy.log" 2>&1 &
   remember_process "$DATA/decoy.pid" $!
 }

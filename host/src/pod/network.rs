@@ -1,5 +1,6 @@
 //! A pod's network: a namespace with one veth, /32 routes, no bridge; and the fence around all pods of this host.
-//! TCP is refused with a reset, because gVisor's network stack takes no notice of ICMP's answer and would wait.
+//! TCP is refused with a reset and UDP as a port where nobody listens: gVisor's network stack takes no notice of ICMP's
+//! other answers, and who asks would wait.
 
 use super::{Place, failed, gone, run::run};
 use crate::{
@@ -68,6 +69,7 @@ table inet {table} {{
   set pods {{ type ifname . ipv4_addr; {elements} }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
+    meta l4proto udp reject with icmpx port-unreachable
     reject with icmpx admin-prohibited
   }}
   chain to_host {{

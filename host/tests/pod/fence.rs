@@ -1,52 +1,182 @@
-//! The fence around pods: the internet and the host's resolver, nothing else; what is refused is refused at once.
+//! The fence around pods: the internet and the host's resolver, nothing else; what is refused is refused at once. Every
+//! target listens, over TCP and UDP, and is reached from where it may be.
 
-use super::{boot, host::Host, run};
+use super::{boot, exec_spec, host::Connection, host::Host, run};
 use pinacle_host::protocol::Command;
+use std::{net::SocketAddr, path::PathBuf, process::Stdio};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream, UdpSocket, UnixStream},
+    task::JoinSet,
+};
 use uuid::Uuid;
 
-/// Milliseconds within which a refusal must come; a packet that is dropped takes seconds.
-const AT_ONCE: u64 = 1500;
+/// Says how it went: `reached`, `refused`, `silence` (nothing within its own time limit), or another error's name.
+const PROBE: &str = r#"
+import socket, sys
+kind, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+s.settimeout(20)
+try:
+    s.connect((address, port))
+    if kind == "udp":
+        s.send(b"?")
+        s.recv(100)
+    print("reached")
+except ConnectionRefusedError:
+    print("refused")
+except socket.timeout:
+    print("silence")
+except OSError as error:
+    print(error)
+"#;
+
+/// Answers over TCP and UDP on one port of every address, until its input ends.
+const LISTENER: &str = r#"
+import os, socket, sys, threading
+port = int(sys.argv[1])
+tcp = socket.create_server(("", port))
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("", port))
+def streams():
+    while True:
+        tcp.accept()[0].close()
+def datagrams():
+    while True:
+        udp.sendto(b"here", udp.recvfrom(100)[1])
+for work in (streams, datagrams):
+    threading.Thread(target=work, daemon=True).start()
+print("listens", flush=True)
+sys.stdin.read()
+os._exit(0)
+"#;
+
+/// A port that nothing else of the host or this machine has.
+const PORT: u16 = 7345;
+
+async fn from_pod(host: &Host, pod: Uuid, kind: &str, at: SocketAddr) -> String {
+    let mut connection = host.connect().await;
+    let (address, port) = (at.ip().to_string(), at.port().to_string());
+    connection.open(Command::Exec { pod, exec: exec_spec(&["python3", "-c", PROBE, kind, &address, &port]) }).await;
+    connection.rest().await.text()
+}
+
+async fn from_host(host: &Host, kind: &str, at: SocketAddr) -> String {
+    let (address, port) = (at.ip().to_string(), at.port().to_string());
+    host.text("exec python3 -c \"$@\"", &[PROBE, kind, &address, &port]).await.trim().to_owned()
+}
+
+/// From this machine, where the server runs.
+async fn from_here(kind: &str, at: SocketAddr) -> String {
+    let (address, port) = (at.ip().to_string(), at.port().to_string());
+    let output = tokio::process::Command::new("python3").args(["-c", PROBE, kind, &address, &port]).output().await.unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+async fn listen_in_pod(connection: &mut Connection<impl AsyncRead + Unpin, impl AsyncWrite + Unpin>, pod: Uuid) {
+    connection.open(Command::Exec { pod, exec: exec_spec(&["python3", "-c", LISTENER, &PORT.to_string()]) }).await;
+    connection.until("listens").await;
+}
+
+/// This machine as the hosts see it, with the server's Postgres over TCP, and a word over UDP.
+async fn postgres_over_tcp(serving: &mut JoinSet<()>) -> SocketAddr {
+    let stack = std::env::var("STACK_NUMBER").expect("STACK_NUMBER");
+    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL");
+    let folder = PathBuf::from(url.split_once("?host=").expect("the stack's Postgres has a socket in a folder").1);
+    let listener = TcpListener::bind(format!("10.77.{stack}.1:0")).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let socket = UdpSocket::bind(at).await.unwrap();
+    serving.spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut postgres = UnixStream::connect(folder.join(".s.PGSQL.5432")).await.unwrap();
+            // Either may go first.
+            drop(tokio::io::copy_bidirectional(&mut client, &mut postgres).await);
+        }
+    });
+    serving.spawn(async move {
+        let mut said = [0; 100];
+        loop {
+            let (_, whose) = socket.recv_from(&mut said).await.unwrap();
+            socket.send_to(b"here", whose).await.unwrap();
+        }
+    });
+    // It is Postgres: asked whether it speaks TLS, it says yes or no.
+    let mut asked = TcpStream::connect(at).await.unwrap();
+    asked.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.unwrap();
+    assert!(matches!(asked.read_u8().await.unwrap(), b'N' | b'S'));
+    at
+}
 
 #[tokio::test]
-async fn pods_reach_the_internet_and_nothing_behind_the_fence() {
+async fn pods_reach_the_internet_and_nothing_behind_the_fence_and_are_told_at_once() {
     let Some(host) = Host::start(4).await else { return };
     let (one, two, mut plane) = (Uuid::from_u128(10), Uuid::from_u128(11), host.connect().await);
     boot(&mut plane, one, host.pod_address(10), 1).await;
     boot(&mut plane, two, host.pod_address(11), 1).await;
-    let mut server = host.connect().await;
-    server.open(Command::Exec { pod: two, exec: super::exec_spec(&["nc", "-lk", "0.0.0.0", "8080"]) }).await;
-    assert_eq!(
-        run(&host, two, "for i in $(seq 50); do nc -z 127.0.0.1 8080 && break; sleep 0.1; done; nc -z 10.88.204.11 8080 && echo listens")
-            .await
-            .text(),
-        "listens"
-    );
 
-    let internet = run(&host, one, "curl -s -o /dev/null -m 10 -w %{http_code} http://github.pinacle.test/").await;
-    assert_eq!(internet.text().len(), 3, "{}", internet.text());
-    assert_ne!(internet.text(), "000", "the stand-in internet answers, by name");
+    let (mut neighbour, mut own) = (host.connect().await, host.connect().await);
+    listen_in_pod(&mut neighbour, two).await;
+    listen_in_pod(&mut own, one).await;
+    let mut serving = JoinSet::new();
+    let postgres = postgres_over_tcp(&mut serving).await;
+    let mut listener = host.enter(&["python3", "-c", LISTENER, &PORT.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(listener.stdout.take().unwrap()).read_line(&mut said).await.unwrap();
+    assert_eq!(said.trim(), "listens");
 
-    let own = host.address();
-    for (what, address) in [
-        ("metadata", "169.254.169.254 80".to_owned()),
-        ("a machine of the private network", "192.168.77.1 80".to_owned()),
-        ("the host's sshd", format!("{own} 22")),
-        ("the host's other door", format!("{own} {}", host.https_port())),
-        ("the gateway's sshd", format!("{} 22", host.pod_address(1))),
-        ("another pod", format!("{} 8080", host.pod_address(11))),
-        ("another pod's PID 1", format!("{} 1017", host.pod_address(11))),
-        ("an unused private address", "10.1.2.3 80".to_owned()),
-    ] {
-        let script = format!("begin=$(date +%s%3N); nc -w 5 -z {address} && echo open || echo closed; echo $(( $(date +%s%3N) - begin ))");
-        let text = run(&host, one, &script).await.text();
-        let (verdict, time) = text.split_once('\n').unwrap();
-        assert_eq!(verdict, "closed", "{what}");
-        assert!(time.parse::<u64>().unwrap() < AT_ONCE, "{what}: {time} ms");
+    let at = |address: &str, port: u16| SocketAddr::new(address.parse().unwrap(), port);
+    let (address, gateway, pod) = (host.address(), host.pod_address(1).to_string(), host.pod_address(11).to_string());
+    // From where they may be reached.
+    for kind in ["tcp", "udp"] {
+        for (what, answer) in [
+            ("the metadata service, from the host", from_host(&host, kind, at("169.254.169.254", 80)).await),
+            ("a machine of the private network, from the host", from_host(&host, kind, at("192.168.77.1", 80)).await),
+            ("the host, from this machine", from_here(kind, at(&address, PORT)).await),
+            ("the gateway, from the host", from_host(&host, kind, at(&gateway, PORT)).await),
+            ("a pod, from its host's root", from_host(&host, kind, at(&pod, PORT)).await),
+            ("a pod, from itself", from_pod(&host, two, kind, at(&pod, PORT)).await),
+            ("the server's Postgres, from this machine", from_here(kind, postgres).await),
+            ("the internet, from a pod", from_pod(&host, one, kind, at("198.51.100.10", 80)).await),
+            ("a pod, by its own loopback", from_pod(&host, one, kind, at("127.0.0.1", PORT)).await),
+        ] {
+            assert_eq!(answer, "reached", "{what}, over {kind}");
+        }
     }
-    // The same from outside, so that the targets are known to be there.
-    assert_eq!(host.text("timeout 2 bash -c 'exec 3<>/dev/tcp/192.168.77.1/80' && echo open", &[]).await.trim(), "open");
+    for (what, answer) in [
+        ("the host's sshd", from_here("tcp", at(&address, 22)).await),
+        ("the daemon's HTTPS", from_here("tcp", at(&address, host.https_port())).await),
+        ("PID 1 of another pod, from its host's root", from_host(&host, "tcp", at(&pod, 1017)).await),
+        ("the resolver, over TCP", from_pod(&host, one, "tcp", at(&gateway, 53)).await),
+    ] {
+        assert_eq!(answer, "reached", "{what}");
+    }
+    let by_name = run(&host, one, "curl -s -o /dev/null -m 10 -w %{http_code} http://github.pinacle.test/").await.text();
+    assert!(by_name.len() == 3 && by_name != "000", "the internet answers by name: {by_name}");
 
-    drop(server);
+    // From inside a pod.
+    let targets = [
+        ("the metadata service", at("169.254.169.254", 80)),
+        ("a machine of the private network", at("192.168.77.1", 80)),
+        ("the host", at(&address, PORT)),
+        ("the host's sshd", at(&address, 22)),
+        ("the daemon's HTTPS", at(&address, host.https_port())),
+        ("the gateway but for its resolver", at(&gateway, PORT)),
+        ("the gateway's sshd", at(&gateway, 22)),
+        ("another pod", at(&pod, PORT)),
+        ("PID 1 of another pod", at(&pod, 1017)),
+        ("the server's Postgres", postgres),
+        ("an address that nobody has", at("10.1.2.3", 80)),
+        ("the shared range", at("100.64.0.1", 80)),
+        ("a reserved address", at("240.0.0.1", 80)),
+    ];
+    for (what, target) in targets {
+        for kind in ["tcp", "udp"] {
+            assert_eq!(from_pod(&host, one, kind, target).await, "refused", "{what}, over {kind}");
+        }
+    }
+    drop((neighbour, own, listener.stdin.take()));
+    listener.wait().await.unwrap();
     for pod in [one, two] {
         plane.done(Command::Delete { pod, fence: 2 }).await;
     }

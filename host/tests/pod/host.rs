@@ -126,7 +126,7 @@ impl Host {
         format!("10.88.{}.{last}", 200 + self.number).parse().unwrap()
     }
 
-    fn enter<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Program {
+    pub fn enter<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Program {
         let mut program = Program::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../dev/hosts.sh"));
         program.args(["run", "1"]).args(arguments);
         program
