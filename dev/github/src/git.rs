@@ -2,7 +2,8 @@
 
 use crate::{
     api::{ApiError, Caller},
-    pages, repositories,
+    pages,
+    repositories::{self, Git},
     world::Shared,
 };
 use axum::{
@@ -30,6 +31,10 @@ const MOST_PUSHED: usize = 256 * 1024 * 1024;
 /// Bytes and lines of the CGI answer's head.
 const MOST_HEAD: u64 = 16 * 1024;
 const CHUNK: usize = 64 * 1024;
+/// Bytes of what a clone asks for.
+const MOST_ASKED: usize = 64 * 1024;
+/// Between two words of an answer without end.
+const PROGRESS: Duration = Duration::from_millis(20);
 
 pub fn router() -> Router<Shared> {
     Router::new().route("/{owner}/{name}", get(page)).route("/{owner}/{name}/{*rest}", any(serve))
@@ -96,7 +101,7 @@ async fn backend(
         // As GitHub: who is nobody is asked to sign in, who is somebody gets 404.
         return if caller.account.is_none() { Ok(unauthorized()) } else { Err(ApiError::not_found()) };
     };
-    let query = request.uri().query().unwrap_or_default();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let pushes = rest == "git-receive-pack" || query.contains("service=git-receive-pack");
     if pushes && caller.account.is_none() {
         return Ok(unauthorized());
@@ -104,9 +109,13 @@ async fn backend(
     if pushes && !caller.writes(&repository) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "Permission denied"));
     }
-    if repository.silent {
+    if repository.git == Git::Silent {
         // Until the client gives up, which drops this.
         std::future::pending::<()>().await;
+    }
+    let (request, asks_for_objects) = looked_into(request, repository.git).await?;
+    if asks_for_objects {
+        return Ok(endless());
     }
     let mut command = git();
     command
@@ -151,6 +160,27 @@ async fn backend(
         .map_err(ApiError::broken)?;
     *response.body_mut() = Body::from_stream(futures::stream::try_unfold(running, next_chunk));
     Ok(response)
+}
+
+/// Whether a repository whose answer has no end is asked for it (git's protocol, version 2).
+async fn looked_into(request: Request, behaves: Git) -> Result<(Request, bool), ApiError> {
+    if behaves != Git::Endless {
+        return Ok((request, false));
+    }
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, MOST_ASKED).await.map_err(ApiError::broken)?;
+    let asks_for_objects = body.windows(13).any(|words| words == b"command=fetch");
+    Ok((Request::from_parts(parts, Body::from(body)), asks_for_objects))
+}
+
+/// Says how far it has come, for ever.
+fn endless() -> Response {
+    let first = futures::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"000dpackfile\n"))]);
+    let progress = futures::stream::unfold((), |()| async {
+        tokio::time::sleep(PROGRESS).await;
+        Some((Ok(Bytes::from_static(b"0014\x02still counting\n").repeat(20).into()), ()))
+    });
+    ([(header::CONTENT_TYPE, "application/x-git-upload-pack-result")], Body::from_stream(first.chain(progress))).into_response()
 }
 
 /// A CGI program that answers; ended, with the task that feeds it, when its reader goes away.

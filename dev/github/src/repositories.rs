@@ -11,14 +11,23 @@ pub struct Repository {
     pub description: &'static str,
     pub private: bool,
     pub empty: bool,
-    /// Its git server takes what it is asked and never answers.
-    pub silent: bool,
+    pub git: Git,
     /// Accounts that may push without being its admin.
     pub writers: &'static [u64],
     /// False where its organisation forbids deploy keys.
     pub takes_keys: bool,
     /// Its owner has installed the App there.
     pub has_app: bool,
+}
+
+/// How its git server behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Git {
+    Answers,
+    /// Takes what it is asked and never answers.
+    Silent,
+    /// Never comes to an end of its answer to a clone.
+    Endless,
 }
 
 impl Repository {

@@ -1,6 +1,9 @@
 //! The sample repositories, written with fixed dates through `git fast-import`, so that their commits are the same on every machine.
 
-use crate::{git::git, repositories::Repository};
+use crate::{
+    git::git,
+    repositories::{Git, Repository},
+};
 use sha2::{Digest, Sha256};
 use std::{
     io,
@@ -40,7 +43,7 @@ const fn on_main(message: &'static str, files: &'static [(&'static str, &'static
 }
 
 const fn repository(id: u64, owner: u64, name: &'static str, description: &'static str) -> Repository {
-    Repository { id, owner, name, description, private: false, empty: false, silent: false, writers: &[], takes_keys: true, has_app: false }
+    Repository { id, owner, name, description, private: false, empty: false, git: Git::Answers, writers: &[], takes_keys: true, has_app: false }
 }
 
 pub const SAMPLES: &[Sample] = &[
@@ -102,8 +105,59 @@ pub const SAMPLES: &[Sample] = &[
         )],
     },
     Sample {
-        repository: Repository { silent: true, ..repository(2009, 1001, "silent", "Its git server never answers") },
+        repository: Repository { git: Git::Silent, ..repository(2009, 1001, "silent", "Its git server never answers") },
         commits: &[on_main("Say nothing", &[("README.md", "# silent\n\nNobody has cloned this.\n")])],
+    },
+    Sample {
+        repository: Repository { git: Git::Endless, ..repository(2020, 1001, "endless", "Its git server never comes to an end") },
+        commits: &[on_main("Go on and on", &[("README.md", "# endless\n\nNobody has cloned all of this.\n")])],
+    },
+    Sample {
+        repository: repository(2021, 1001, "forking-install", "Its install forks without end"),
+        commits: &[on_main(
+            "Fork on purpose",
+            &[
+                ("README.md", "# forking-install\n\nIts install starts processes until none can be started.\n"),
+                ("pinacle.yaml", "version: 1\ninstall: |\n  echo forking\n  while true; do sleep 86400 & done\n"),
+            ],
+        )],
+    },
+    Sample {
+        repository: repository(2022, 1001, "loud-install", "Its install prints 100 MB"),
+        commits: &[on_main(
+            "Print on purpose",
+            &[
+                ("README.md", "# loud-install\n\nIts install says a hundred megabytes.\n"),
+                (
+                    "pinacle.yaml",
+                    "version: 1\ninstall: |\n  echo first words\n  yes a line of a hundred megabytes | head -c 100000000\n  echo last words\n",
+                ),
+            ],
+        )],
+    },
+    Sample {
+        repository: repository(2023, 1001, "filling-install", "Its install fills the disk"),
+        commits: &[on_main(
+            "Fill the disk on purpose",
+            &[
+                ("README.md", "# filling-install\n\nIts install writes until the disk is full.\n"),
+                // Most of it only promised, so that it takes no disk of the machine that tests it.
+                (
+                    "pinacle.yaml",
+                    "version: 1\ninstall: |\n  free=$(df --output=avail -B1M . | tail -1)\n  fallocate -l $((free - 64))M promised\n  head -c 256M /dev/zero > written\n",
+                ),
+            ],
+        )],
+    },
+    Sample {
+        repository: repository(2024, 1001, "hungry-install", "Its install takes all memory"),
+        commits: &[on_main(
+            "Eat on purpose",
+            &[
+                ("README.md", "# hungry-install\n\nIts install takes more memory than the pod has.\n"),
+                ("pinacle.yaml", "version: 1\ninstall: |\n  echo hungry\n  python3 -c \"x = b'x' * (4 << 30)\"\n"),
+            ],
+        )],
     },
     Sample { repository: Repository { empty: true, ..repository(2005, 1001, "empty", "Nothing yet") }, commits: &[] },
     Sample {

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Ssh,
-    repositories,
+    repositories::{self, Git},
     world::{Kept, Shared},
 };
 use std::{env, fs, io, os::unix::process::CommandExt, path::Path, process::Command};
@@ -43,7 +43,8 @@ fn allowed(asked: &Ssh, wanted: &str) -> Result<(&'static str, std::path::PathBu
     let repository = repositories::all()
         .find(|repository| repository.id == key.repository && repository.owner == owner.id && repository.name.eq_ignore_ascii_case(name))
         .ok_or_else(missing)?;
-    if repository.silent {
+    // Without end is over HTTP alone.
+    if repository.git != Git::Answers {
         // Until the client gives up, which ends this.
         loop {
             std::thread::park();

@@ -125,8 +125,15 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
     let mut step = shell.run.begin("install", command.lines().next().unwrap_or_default()).await?;
     let argv = ["bash", "-lc", command];
     let limit = Duration::from_secs(shell.run.control.config.setup.install_seconds.into());
-    let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), Limits { whole: limit, silence: None }).await?;
+    let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), Limits { whole: limit, silence: None }).await;
     let output = step.last_output().to_owned();
+    let ended = match ended {
+        Err(Halt::Final(failure)) => {
+            step.end("failed", &failure.message).await?;
+            return Err(Halt::Final(Failure { output, ..failure }));
+        }
+        ended => ended?,
+    };
     let (code, message, remedy) = match (ended.code, ended.timed_out) {
         (Some(0), false) => return step.end("ok", "").await,
         (_, true) => (

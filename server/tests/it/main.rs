@@ -11,6 +11,7 @@ mod gateway;
 mod hosts;
 mod input;
 mod keys;
+mod misfortunes;
 mod pods;
 mod queue;
 mod queue_model;

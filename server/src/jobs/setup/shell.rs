@@ -5,19 +5,22 @@ use crate::{
         HostTarget,
         link::{self, LinkError, Received},
     },
-    jobs::run::{Halt, Run, Step, halt},
+    jobs::run::{Halt, Run, Step, failure, halt},
     ssh::Class,
 };
 use pinacle_app::pods::EventStream;
-use pinacle_host::protocol::{Command, ExecSpec, StreamInput, StreamOutput};
+use pinacle_host::protocol::{Command, ExecSpec, Reply, SandboxState, StreamInput, StreamOutput};
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const QUIET_DEADLINE: Duration = Duration::from_secs(30);
 /// Most that a quiet command may say, in bytes.
 const QUIET_OUTPUT: usize = 256 << 10;
 /// How much longer than the command's own time limit its end may take to arrive.
 const GRACE: Duration = Duration::from_secs(30);
+/// A machine that has ended is not buried yet when its streams break: so often is it looked at, this far apart.
+const LOOKS: u32 = 10;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Output is written to the log after so many bytes, or so long after its first.
 const BATCH: usize = 16 << 10;
 const BATCH_DELAY: Duration = Duration::from_millis(80);
@@ -134,7 +137,7 @@ impl Shell<'_> {
                 Ok(Ok(Received::Message(_))) => continue,
                 Ok(Err(error)) => {
                     flush(step, &mut waiting).await?;
-                    return Err(broken(error));
+                    return Err(self.broke(name, error).await);
                 }
             };
             if waiting.as_ref().is_some_and(|(other, held, _)| *other != stream || held.len() >= BATCH) {
@@ -142,6 +145,28 @@ impl Shell<'_> {
             }
             waiting.get_or_insert_with(|| (stream, Vec::new(), Instant::now())).1.extend_from_slice(&bytes);
         }
+    }
+}
+
+impl Shell<'_> {
+    /// What it means that a command's stream broke: where the pod's memory was full, its host knows, and trying again would
+    /// end the same way.
+    async fn broke(&self, step: &'static str, error: LinkError) -> Halt {
+        for _ in 0..LOOKS {
+            match link::call(self.run.control, self.host, Command::Pod { pod: self.run.pod.0 }, QUIET_DEADLINE).await {
+                Ok(Reply::Pod(report)) if report.sandbox == SandboxState::Running => sleep(LOOK_AGAIN).await,
+                Ok(Reply::Pod(report)) if report.ended.as_deref() == Some("out_of_memory") => {
+                    return Halt::Final(failure(
+                        step,
+                        "out_of_memory",
+                        "The pod's memory was full, and its machine ended.",
+                        "Choose a larger tier, restart the pod, then retry the set-up.",
+                    ));
+                }
+                _ => break,
+            }
+        }
+        halt(step, error)
     }
 }
 
