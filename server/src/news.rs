@@ -4,7 +4,7 @@
 //! [`Change::Missed`] means "read again what you show".
 
 use crate::db::Db;
-use pinacle_app::ids::{PodId, SessionId, TokenId, UserId};
+use pinacle_app::ids::{PodId, SessionId, TeamId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub enum Change {
     Pod(PodId),
     /// The pod's log has grown.
     Events(PodId),
+    /// Something was done in the team: its activity has grown.
+    Team(TeamId),
     /// This signed-in browser was ended.
     SessionEnded(SessionId),
     /// All of this user's signed-in browsers were ended.

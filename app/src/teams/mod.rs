@@ -1,5 +1,6 @@
 //! Teams: every pod belongs to exactly one, a person's own to the personal team.
 
+pub mod activity;
 pub mod api;
 
 use crate::ids::TeamId;

@@ -9,13 +9,18 @@ use super::{
     token_row,
 };
 use crate::{
+    activity::{self, By, Entry, Home},
     config::{Config, SignIn},
     control::ControlPlane,
     github::{Email, GitHubError, Grant, User},
 };
-use pinacle_app::ids::{TeamId, UserId};
+use pinacle_app::{
+    ids::{TeamId, UserId},
+    teams::activity::Action,
+};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgConnection;
+use std::net::IpAddr;
 use uuid::Uuid;
 
 const MOST_NAME: usize = 100;
@@ -39,7 +44,7 @@ pub enum Refusal {
 }
 
 /// Lets in who has allowed this, and keeps the token sealed.
-pub async fn sign_in(control: &ControlPlane, grant: &Grant) -> Result<UserId, Refusal> {
+pub async fn sign_in(control: &ControlPlane, grant: &Grant, address: IpAddr) -> Result<UserId, Refusal> {
     let token = &grant.token;
     let user = control.github.user(token).await?;
     let email = verified_email(control.github.emails(token).await?).ok_or(Refusal::NoVerifiedEmail)?;
@@ -74,6 +79,8 @@ pub async fn sign_in(control: &ControlPlane, grant: &Grant) -> Result<UserId, Re
     if may_operate && store::claim_operator_login(&mut transaction, &user.login, id).await? {
         store::set_operator(&mut transaction, id, true).await?;
     }
+    let by = By::signing_in(id, address);
+    activity::record(&mut transaction, &Entry { home: Home::Personal(id), by, action: Action::SessionBegin, object: None, name: "", detail: "" }).await?;
     transaction.commit().await?;
     Ok(id)
 }

@@ -229,14 +229,15 @@ pub async fn tokens(db: &Db, user: UserId, before: Option<TokenId>, limit: i64) 
     rows.iter().map(token_of).collect()
 }
 
-/// False when the user has no such token that is good.
-pub async fn revoke_token(connection: &mut PgConnection, user: UserId, id: TokenId) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("UPDATE api_tokens SET revoked_at = now() WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now()")
-        .bind(id.0)
-        .bind(user.0)
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected() == 1)
+/// Its name; None when the user has no such token that is good.
+pub async fn revoke_token(connection: &mut PgConnection, user: UserId, id: TokenId) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "UPDATE api_tokens SET revoked_at = now() WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now() RETURNING name",
+    )
+    .bind(id.0)
+    .bind(user.0)
+    .fetch_optional(connection)
+    .await
 }
 
 /// A token that is good, as a request needs it.

@@ -90,7 +90,7 @@ async fn follow_pod(control: &ControlPlane, caller: &Caller, id: PodId, mut afte
                 Some(Change::Missed) => (pod_changed, log_grew) = (true, true),
                 Some(Change::Pod(changed)) => pod_changed = changed == id,
                 Some(Change::Events(changed)) => log_grew = changed == id,
-                Some(Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_)) => {}
+                Some(Change::Team(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_)) => {}
             }
         }
     }
@@ -200,7 +200,7 @@ async fn follow_pods(control: &ControlPlane, caller: &Caller, to: &mpsc::Sender<
                 store::list_for(&control.db, caller.user, &PodQuery::default(), &[], None, LIST).await?.into_iter().map(Pod::from).collect()
             }
             Change::Pod(id) => store::get_for(&control.db, id, caller.user).await?.map(Pod::from).into_iter().collect(),
-            Change::Events(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_) => Vec::new(),
+            Change::Events(_) | Change::Team(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_) => Vec::new(),
         };
         for pod in changed {
             if to.send(pod).await.is_err() {

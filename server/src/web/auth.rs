@@ -9,8 +9,13 @@ use crate::{
     github::{Consent, GitHubError, OAuthError},
 };
 use axum::{
+    Extension,
     extract::{Query, Request, State},
     response::{IntoResponse, Redirect, Response},
+};
+use pinacle_app::{
+    ErrorCode,
+    backend::{Account, Caller, Door},
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -127,17 +132,26 @@ pub async fn callback(State(state): State<AppState>, session: Session, Query(cal
         Ok(grant) => grant,
         Err(error) => return failed(of_exchange(&error)),
     };
-    let user = match sign_in(&state.control, &grant).await {
+    let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
+    let user = match sign_in(&state.control, &grant, address).await {
         Ok(user) => user,
         Err(refusal) => return failed(of_refusal(&refusal)),
     };
-    let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
     session_store::sign_in(&session, user, &client::agent(request.headers()), &address.to_string()).await.map_err(fault)?;
     Ok(Redirect::to(&this.return_to).into_response())
 }
 
 /// POST /auth/sign-out: this browser.
-pub async fn sign_out(session: Session) -> Answer<Response> {
+pub async fn sign_out(State(state): State<AppState>, session: Session, caller: Option<Extension<Caller>>) -> Answer<Response> {
+    if let Some(Extension(caller)) = caller
+        && let Door::Session(id) = caller.door
+    {
+        match state.backend.end_session(&caller, id).await {
+            // Ended in another tab at the same moment.
+            Err(error) if error.code == ErrorCode::NotFound => {}
+            ended => ended?,
+        }
+    }
     session.flush().await.map_err(fault)?;
     Ok(Redirect::to("/").into_response())
 }

@@ -44,7 +44,7 @@ async fn credential_ended(state: &AppState, caller: &Caller) {
                 Some(Change::TokenEnded(token)) => caller.door == Door::Token(token),
                 Some(Change::SessionsEnded(user)) => caller.user == user && matches!(caller.door, Door::Session(_)),
                 Some(Change::Missed) => true,
-                Some(Change::Pod(_) | Change::Events(_)) => false,
+                Some(Change::Pod(_) | Change::Events(_) | Change::Team(_)) => false,
             },
         };
         if look {
