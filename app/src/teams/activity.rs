@@ -90,6 +90,17 @@ actions! {
     PodApprove "pod.approve" "approved the plan of pod",
     PodSetUp "pod.set_up" "set up again pod",
     PodDelete "pod.delete" "deleted pod",
+    PodTakeOver "pod.take_over" "took over pod",
+    TeamCreate "team.create" "made the team",
+    TeamRename "team.rename" "renamed the team",
+    TeamDelete "team.delete" "deleted the team",
+    MemberJoin "member.join" "joined",
+    MemberLeave "member.leave" "left the team",
+    MemberRemove "member.remove" "removed",
+    MemberRole "member.role" "made",
+    InvitationMake "invitation.make" "invited",
+    InvitationResend "invitation.resend" "invited again",
+    InvitationRevoke "invitation.revoke" "revoked the invitation of",
     TokenCreate "token.create" "created API token",
     TokenRevoke "token.revoke" "revoked API token",
     SessionBegin "session.begin" "signed in",
@@ -144,11 +155,14 @@ pub struct Activity {
 impl Activity {
     /// The words before the object's name; an action of a newer server as it is stored.
     pub fn words(&self) -> &str {
-        Action::parse(&self.action).map_or(&self.action, Action::words)
+        match Action::parse(&self.action) {
+            Some(action) => action.words(),
+            None => &self.action,
+        }
     }
 
     /// Such as `web, 203.0.113.24`.
-    pub fn from(&self) -> String {
+    pub fn origin(&self) -> String {
         let door = match (&*self.door, &self.token) {
             ("api", Some(token)) => format!("API, token {token}"),
             ("api", None) => "API".to_owned(),

@@ -2,8 +2,8 @@
 
 use super::{store, tokens};
 use crate::{
-    activity::{self, By, Entry, Home},
     account::TokenKeys,
+    activity::{self, By, Entry, Home},
     config::Config,
     crypto::{KeyFileError, Sealer},
     db::{self, Db},

@@ -100,6 +100,14 @@ async fn record(tx: &mut sqlx::PgConnection, caller: &Caller, row: &PodRow, acti
     activity::record(tx, &entry).await.map_err(fault)
 }
 
+fn check_owned(row: &PodRow) -> AppResult<()> {
+    if row.owner_left_at.is_some() {
+        let message = format!("The owner of {} has left the team. An owner of the team takes it over first.", row.name);
+        return Err(AppError::new(ErrorCode::WrongState, message));
+    }
+    Ok(())
+}
+
 impl ControlPlane {
     /// The pod, for a member of its team; deleted ones included.
     pub(super) async fn pod_row(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
@@ -131,7 +139,7 @@ impl ControlPlane {
     /// connection: who waits for a second one while holding a first can wait for itself.
     async fn admit(&self, caller: &Caller, new: &NewPod, wanted: &Wanted, tx: &mut sqlx::PgConnection) -> AppResult<TeamId> {
         let team = match new.team_id {
-            Some(team) => match crate::teams::store::role(&mut *tx, team, caller.user).await.map_err(fault)? {
+            Some(team) => match crate::teams::store::role_held(tx, team, caller.user).await.map_err(fault)? {
                 Some(_) => team,
                 None => return Err(AppError::field("team_id", "You are in no team with this id.")),
             },
@@ -178,6 +186,13 @@ impl ControlPlane {
         }
     }
 
+    /// As `changeable`, for what takes an owner: its quota, its names, its account at GitHub.
+    async fn owned(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
+        let row = self.changeable(caller, id).await?;
+        check_owned(&row)?;
+        Ok(row)
+    }
+
     /// The row of a pod that its caller may change, unless it is on its way out.
     async fn changeable(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
         may_change(caller)?;
@@ -196,11 +211,15 @@ impl Pods for ControlPlane {
             return Err(AppError::field("search", format!("At most {MAX_SEARCH} characters.")));
         }
         let query = PodQuery {
+            team: query.team.filter(|slug| !slug.is_empty()),
             search: query.search.filter(|s| !s.is_empty()),
             tier: query.tier.filter(|t| !t.is_empty()),
             owner: query.owner.filter(|o| !o.is_empty()),
             ..query
         };
+        if query.team.as_ref().is_some_and(|slug| slug.len() > MAX_SEARCH || slug.contains('\0')) {
+            return Err(AppError::field("team", "The slug of a team."));
+        }
         if query.owner.as_deref().is_some_and(|owner| owner != "me") {
             return Err(AppError::field("owner", "me, or left out for everybody's."));
         }
@@ -280,7 +299,7 @@ impl Pods for ControlPlane {
     }
 
     async fn update_pod(&self, caller: &Caller, id: PodId, patch: PodPatch) -> AppResult<Pod> {
-        let row = self.changeable(caller, id).await?;
+        let row = self.owned(caller, id).await?;
         let mut errors = FieldErrors::default();
         let name = patch.name.as_deref().and_then(|n| errors.take("name", PodName::parse(n)));
         let tier =
@@ -291,6 +310,7 @@ impl Pods for ControlPlane {
         store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         // As it is now that nothing else changes what this owner's pods take.
         let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+        check_owned(&row)?;
         let tier = tier.filter(|t| *t != row.tier());
         if let Some(tier) = tier
             && tier.disk_bytes() < row.tier().disk_bytes()
@@ -352,6 +372,7 @@ impl Pods for ControlPlane {
         let mut tx = self.db.begin().await.map_err(fault)?;
         store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+        check_owned(&row)?;
         if row.host_state.as_deref() == Some("draining") {
             let message =
                 format!("{}'s host is being emptied by an operator, and its disk is there. Try again when the host takes pods again.", row.name);
@@ -369,7 +390,7 @@ impl Pods for ControlPlane {
     }
 
     async fn approve_setup(&self, caller: &Caller, id: PodId, plan_digest: &str) -> AppResult<Pod> {
-        let row = self.changeable(caller, id).await?;
+        let row = self.owned(caller, id).await?;
         let current = row.setup_detail.0.plan_digest.as_deref();
         if current != Some(plan_digest) {
             return Err(AppError::new(ErrorCode::WrongState, "The plan is another one by now. Look at it again before you approve."));
@@ -383,7 +404,7 @@ impl Pods for ControlPlane {
     }
 
     async fn retry_setup(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
-        let row = self.changeable(caller, id).await?;
+        let row = self.owned(caller, id).await?;
         if row.repository.is_none() {
             return Err(AppError::new(ErrorCode::WrongState, "An empty pod has nothing to set up."));
         }

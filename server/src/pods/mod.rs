@@ -14,9 +14,14 @@ mod streams;
 mod terminal;
 pub mod wishes;
 
-use crate::{hosts::link::LinkError, ssh::SshError};
-use pinacle_app::{AppError, ErrorCode};
+use crate::{control::ControlPlane, db, hosts::link::LinkError, ssh::SshError};
+use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, ids::PodId};
 use pinacle_host::protocol::HostErrorCode;
+
+/// Whether the caller is in the pod's team. What the database can't say is logged there.
+pub async fn still_reaches(control: &ControlPlane, caller: &Caller, pod: PodId) -> AppResult<bool> {
+    Ok(store::get_for(&control.db, pod, caller.user).await.map_err(db::fault)?.is_some())
+}
 
 /// What a person is told when a host could not do what they asked for.
 fn answer(error: LinkError) -> AppError {

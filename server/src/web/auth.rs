@@ -7,6 +7,7 @@ use crate::{
         sign_in::{Refusal, sign_in},
     },
     github::{Consent, GitHubError, OAuthError},
+    teams::invitations::Closed,
 };
 use axum::{
     Extension,
@@ -15,7 +16,7 @@ use axum::{
 };
 use pinacle_app::{
     ErrorCode,
-    backend::{Account, Caller, Door},
+    backend::{Caller, Door},
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -47,6 +48,8 @@ enum Failure {
     GitHubDown,
     NoVerifiedEmail,
     NotInvited,
+    InvitationForeign,
+    InvitationOver,
     Failed,
 }
 
@@ -58,6 +61,8 @@ impl Failure {
             Failure::GitHubDown => "github_down",
             Failure::NoVerifiedEmail => "no_verified_email",
             Failure::NotInvited => "not_invited",
+            Failure::InvitationForeign => "invitation_foreign",
+            Failure::InvitationOver => "invitation_over",
             Failure::Failed => "failed",
         }
     }
@@ -133,7 +138,7 @@ pub async fn callback(State(state): State<AppState>, session: Session, Query(cal
         Err(error) => return failed(of_exchange(&error)),
     };
     let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
-    let user = match sign_in(&state.control, &grant, address).await {
+    let user = match sign_in(&state.control, &grant, address, code_in(&this.return_to)).await {
         Ok(user) => user,
         Err(refusal) => return failed(of_refusal(&refusal)),
     };
@@ -154,6 +159,11 @@ pub async fn sign_out(State(state): State<AppState>, session: Session, caller: O
     }
     session.flush().await.map_err(fault)?;
     Ok(Redirect::to("/").into_response())
+}
+
+/// The code of the invitation that somebody came to sign in for.
+fn code_in(return_to: &str) -> Option<&str> {
+    return_to.strip_prefix("/invitations/").filter(|code| !code.is_empty() && !code.contains(['/', '?', '#']))
 }
 
 async fn waiting(session: &Session) -> Answer<Vec<Begun>> {
@@ -188,7 +198,9 @@ fn of_exchange(error: &OAuthError) -> Failure {
 
 fn of_refusal(refusal: &Refusal) -> Failure {
     match refusal {
-        Refusal::NotInvited => Failure::NotInvited,
+        Refusal::NotInvited | Refusal::Invitation(Closed::Unknown) => Failure::NotInvited,
+        Refusal::Invitation(Closed::Foreign) => Failure::InvitationForeign,
+        Refusal::Invitation(_) => Failure::InvitationOver,
         Refusal::NoVerifiedEmail => Failure::NoVerifiedEmail,
         Refusal::GitHub(error @ (GitHubError::Unavailable(_) | GitHubError::RateLimited { .. })) => {
             tracing::warn!(%error, "signing in with GitHub failed");

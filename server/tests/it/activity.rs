@@ -9,7 +9,9 @@ use sqlx::{AssertSqlSafe, PgPool, Row};
 const GRANTS: &str = include_str!("../../../docs/server-role.sql");
 
 async fn told(db: &PgPool) -> Vec<(String, String, String, String, String)> {
-    let rows = sqlx::query("SELECT actor, action, object, detail, door || ' ' || coalesce(host(address), '-') FROM activity ORDER BY seq").fetch_all(db).await;
+    let rows = sqlx::query("SELECT actor, action, object, detail, door || ' ' || coalesce(host(address), '-') FROM activity ORDER BY seq")
+        .fetch_all(db)
+        .await;
     rows.expect("rows").iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4))).collect()
 }
 
@@ -62,7 +64,10 @@ async fn a_server_with_a_role_of_lesser_rights_serves_and_can_only_add_to_what_w
     assert_eq!(told(&owner).await, before);
     server.close().await;
     drop(stand);
-    sqlx::query(AssertSqlSafe(format!("DROP ROLE {role}"))).execute(&PgPool::connect(&crate::stand::variable("DATABASE_URL")).await.expect("Postgres")).await.expect("the role goes");
+    sqlx::query(AssertSqlSafe(format!("DROP ROLE {role}")))
+        .execute(&PgPool::connect(&crate::stand::variable("DATABASE_URL")).await.expect("Postgres"))
+        .await
+        .expect("the role goes");
 }
 
 #[tokio::test]
