@@ -13,5 +13,7 @@ mod pods;
 mod queue;
 mod queue_model;
 mod rest;
+mod rights;
 mod screen;
 mod stand;
+mod teams;

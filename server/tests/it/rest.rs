@@ -130,12 +130,19 @@ async fn somebody_elses_id_and_nobodys_answer_not_found_at_every_path() {
     let token = json(stand.api(&theirs, Method::POST, "/tokens").json(&json!({ "name": "x", "scope": "read", "expires_days": 1 }))).await;
     let sessions = json(stand.api(&theirs, Method::GET, "/sessions")).await;
     let team = json(stand.api(&theirs, Method::POST, "/teams").json(&json!({ "name": "theirs" }))).await;
+    // One for each kind of id: what one user may change in a while is bounded.
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        let login = stand.new_account().await;
+        stand.sign_in(&login).await;
+        strangers.push(stand.token(&login, "write"));
+    }
     let foreign = BTreeMap::from([("teams", &team["id"]), ("pods", &pod["id"]), ("tokens", &token["id"]), ("sessions", &sessions["items"][0]["id"])]);
     for operation in operations(&stand).await.iter().filter(|operation| operation.path.contains("{id}")) {
         let noun = operation.path.split('/').nth(1).expect("a noun");
         let theirs = foreign.get(noun).map(|id| id.as_str().expect("an id"));
-        for id in [NOBODYS, "no-id", "%00"].into_iter().chain(theirs) {
-            let (status, problem) = answer(&stand, Some(&mine), operation, id).await;
+        for (id, stranger) in [NOBODYS, "no-id", "%00"].into_iter().chain(theirs).zip(&strangers) {
+            let (status, problem) = answer(&stand, Some(stranger), operation, id).await;
             assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{} {} of {id}: {problem}", operation.method, operation.path);
         }
     }
