@@ -101,7 +101,7 @@ export default {
     await page.keyboard.type(name);
     await palette.getByRole("option", { name }).waitFor();
     await page.keyboard.press("Enter");
-    await page.waitForURL(`${BASE}/pods/${pod.id}`);
+    await page.waitForURL(`${BASE}/teams/${pod.team}/pods/${pod.id}`);
     await shows(page, "Running");
 
     await page.keyboard.press("Control+K");

@@ -92,7 +92,7 @@ export async function script(page) {
       }
     },
     /** One that the test made by the pages. */
-    adopt: (page) => pods.push(new URL(page.url()).pathname.split("/")[2]),
+    adopt: (page) => pods.push(new URL(page.url()).pathname.split("/").at(-1)),
     async clean() {
       for (const id of pods) await ask("DELETE", `/pods/${id}`).catch((error) => error.message.includes(": 404 ") || console.warn(`not deleted: ${error.message}`));
     },

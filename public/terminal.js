@@ -278,7 +278,9 @@ class PinacleTerminal extends HTMLElement {
       this.show(`The shell ended${code === null || code === undefined ? '' : ` with code ${code}`}.`, 'stopped', 'Begin anew');
     } else if (news.closed) {
       if (this.ready) this.outbox.stop();
-      this.show(`Closed: ${news.closed.reason}`, 'slow');
+      // In vain: the browser was signed out, or its user is not in the pod's team any more.
+      this.ended = Boolean(news.closed.final);
+      this.show(`Closed: ${news.closed.reason}`, this.ended ? 'stopped' : 'slow');
     }
   }
 

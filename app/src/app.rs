@@ -4,6 +4,7 @@ use crate::account::theme::Theme;
 use crate::account::{AccountPage, SignInPage};
 use crate::hosts::HostsPage;
 use crate::pods::{NewPodPage, PodPage, PodsPage};
+use crate::teams::{InvitationPage, NewTeamPage, TeamPage};
 use crate::ui::clock::Clock;
 use crate::ui::frame::Frame;
 use crate::ui::live::Link;
@@ -33,6 +34,12 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("") view=PodsPage ssr=Async />
                     <Route path=path!("pods/new") view=NewPodPage ssr=Async />
                     <Route path=path!("pods/:id") view=PodPage ssr=Async />
+                    <Route path=path!("teams/new") view=NewTeamPage ssr=Async />
+                    <Route path=path!("teams/:team") view=TeamPage ssr=Async />
+                    <Route path=path!("teams/:team/pods") view=PodsPage ssr=Async />
+                    <Route path=path!("teams/:team/pods/new") view=NewPodPage ssr=Async />
+                    <Route path=path!("teams/:team/pods/:id") view=PodPage ssr=Async />
+                    <Route path=path!("invitations/:code") view=InvitationPage ssr=Async />
                     <Route path=path!("account") view=AccountPage ssr=Async />
                     <Route path=path!("hosts") view=HostsPage ssr=Async />
                 </ParentRoute>

@@ -11,7 +11,10 @@ use crate::pods::api::{
     ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
     RestartProcess, RetrySetup, SuggestPodName, UpdatePod, WishPod,
 };
-use crate::teams::api::ListTeams;
+use crate::teams::api::{
+    AcceptInvitation, ChangeMember, CreateTeam, DeleteTeam, GetInvitation, GetTeam, Invite, ListInvitations, ListMembers, ListTeams, RemoveMember,
+    RenameTeam, ResendInvitation, RevokeInvitation, TakeOverPods, TeamActivity,
+};
 use leptos::server_fn::ServerFn;
 
 /// The paths, in the order of their nouns.
@@ -32,6 +35,21 @@ pub fn endpoints() -> Vec<&'static str> {
         SetHandle::PATH,
         SetTheme::PATH,
         ListTeams::PATH,
+        GetTeam::PATH,
+        CreateTeam::PATH,
+        RenameTeam::PATH,
+        DeleteTeam::PATH,
+        ListMembers::PATH,
+        ChangeMember::PATH,
+        RemoveMember::PATH,
+        TakeOverPods::PATH,
+        ListInvitations::PATH,
+        Invite::PATH,
+        ResendInvitation::PATH,
+        RevokeInvitation::PATH,
+        TeamActivity::PATH,
+        GetInvitation::PATH,
+        AcceptInvitation::PATH,
         ListPods::PATH,
         GetPod::PATH,
         CheckPod::PATH,

@@ -36,6 +36,7 @@ id! {
     HostId,
     /// A public key of a person's.
     KeyId,
+    InvitationId,
     /// The `jti` of an API token.
     TokenId,
     /// A signed-in browser; not the secret in its cookie.

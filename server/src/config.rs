@@ -28,6 +28,11 @@ pub enum Command {
         #[command(flatten)]
         config: Box<Config>,
     },
+    /// Bring the tables up to date and end, as the role that owns them: for servers whose role may not change tables
+    Migrate {
+        #[command(flatten)]
+        config: Box<Config>,
+    },
     /// API tokens
     Token {
         #[command(subcommand)]

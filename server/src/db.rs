@@ -13,11 +13,25 @@ const STATEMENT_TIMEOUT: &str = "30s";
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
-/// Connects and brings the tables up to date. Several servers may do so at once.
+/// Connects, and brings the tables up to date where they are not: a server whose role may not change tables runs beside
+/// `pinacle-server migrate`. Several servers may do so at once.
 pub async fn open(config: &Config) -> Result<Db, sqlx::Error> {
     let db = connect(config.database_url.expose_secret(), config.database_connections).await?;
-    MIGRATIONS.run(&db).await?;
+    if !has_tables(&db).await? || !is_current(&db).await? {
+        MIGRATIONS.run(&db).await?;
+    }
     Ok(db)
+}
+
+/// Whether migrations were ever run here.
+async fn has_tables(db: &Db) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(db).await
+}
+
+/// What `pinacle-server migrate` does: brings the tables up to date, as the role that owns them.
+pub async fn migrate(config: &Config) -> Result<(), sqlx::Error> {
+    let db = connect(config.database_url.expose_secret(), 1).await?;
+    Ok(MIGRATIONS.run(&db).await?)
 }
 
 /// Whether all migrations that this program knows were run; a newer program may have run more.

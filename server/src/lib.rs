@@ -4,6 +4,7 @@
 #![recursion_limit = "512"]
 
 pub mod account;
+pub mod activity;
 pub mod config;
 pub mod control;
 pub mod crypto;

@@ -4,7 +4,7 @@ use clap::Parser;
 use pinacle_server::{
     account::cli,
     config::{Cli, Command, OperatorCommand, TokenCommand},
-    hosts, start, telemetry,
+    db, hosts, start, telemetry,
 };
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ async fn main() -> ExitCode {
     let ended: Result<(), Box<dyn std::error::Error>> = match command {
         Command::Serve { config, no_worker } => start::serve(*config, !no_worker).await.map_err(Into::into),
         Command::Worker { config } => start::work(*config).await.map_err(Into::into),
+        Command::Migrate { config } => db::migrate(&config).await.map_err(Into::into),
         Command::Token { command: TokenCommand::Create { config, login, scope, expires_days, name } } => {
             cli::create_token(&config, &login, &scope, expires_days, &name)
                 .await

@@ -27,6 +27,12 @@ pub enum Change {
     Pod { pod: PodId, team: TeamId },
     /// The pod's log has grown.
     Events(PodId),
+    /// Something was done in the team: its activity has grown.
+    Team(TeamId),
+    /// The user is in the team now.
+    Joined { team: TeamId, user: UserId },
+    /// The user is in the team no more: what it has open there closes.
+    Left { team: TeamId, user: UserId },
     /// This signed-in browser was ended.
     SessionEnded(SessionId),
     /// All of this user's signed-in browsers were ended.

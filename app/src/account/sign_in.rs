@@ -135,6 +135,23 @@ fn reason(code: &str) -> (&'static str, &'static str, &'static [(&'static str, &
             "Look again",
             "again",
         ),
+        "invitation_foreign" => (
+            "This invitation is for another account",
+            "Nothing was stored about you. An invitation lets in the GitHub account, or the holder of the address, that it was made for.",
+            &[
+                ("Have another account?", "Sign out at GitHub first: it would answer with the same account again."),
+                ("An address of yours?", "Verify it at GitHub, under Settings, Emails, then come back by the same link."),
+            ],
+            "Look again",
+            "again",
+        ),
+        "invitation_over" => (
+            "This invitation is good no more",
+            "It was used, revoked, sent again with another link, or is too old. Nothing was stored about you.",
+            &[("Want to come in?", "Ask an owner of the team to send it again, and use the newest link.")],
+            "Look again",
+            "again",
+        ),
         _ => (
             "Signing in did not work",
             "Something failed on our side or at GitHub. It has been logged, and nothing was stored.",

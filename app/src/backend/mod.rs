@@ -15,6 +15,7 @@ pub use pods::{
 pub use teams::Teams;
 
 use crate::ids::{KeyId, SessionId, TokenId, UserId};
+use std::net::IpAddr;
 
 /// Every noun's trait together.
 pub trait Backend: Account + Teams + Pods + Hosts + 'static {}
@@ -28,6 +29,8 @@ pub struct Caller {
     pub operator: bool,
     pub scope: Scope,
     pub door: Door,
+    /// Where the request came from.
+    pub address: IpAddr,
 }
 
 /// What the caller's credential allows at most.

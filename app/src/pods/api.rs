@@ -53,7 +53,7 @@ pub async fn create_pod(
     let new = super::NewPod { name, tier, team_id, repository, branch: given(branch) };
     match backend.create_pod(&caller, new.clone(), given(key)).await {
         Ok(pod) => {
-            leptos_axum::redirect(&format!("/pods/{}", pod.id));
+            leptos_axum::redirect(&pod.address());
             Ok(pod)
         }
         Err(error) => {

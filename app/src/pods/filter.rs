@@ -2,10 +2,13 @@
 
 use super::{Pod, PodQuery, PodStatus, SetupState, Tier};
 use crate::ids::UserId;
+use crate::teams::place::{new_pod_in, pods_of};
 use leptos_router::params::ParamsMap;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The slug of the one team whose pods these are; empty for all teams.
+    pub team: String,
     pub search: String,
     /// `running`, `moving`, `stopped`, `failed`, or empty.
     pub status: String,
@@ -22,11 +25,12 @@ pub const ME: &str = "me";
 pub const STATUSES: [(&str, &str); 5] = [("", "All"), ("running", "Running"), ("moving", "Under way"), ("stopped", "Stopped"), ("failed", "Failed")];
 
 impl Filter {
-    pub fn from_address(query: &ParamsMap) -> Self {
+    pub fn from_address(params: &ParamsMap, query: &ParamsMap) -> Self {
         let take = |key: &str| query.get(key).unwrap_or_default();
         let status = take("status");
         let tier = take("tier");
         Self {
+            team: params.get("team").unwrap_or_default(),
             search: take("q").trim().to_owned(),
             status: if STATUSES.iter().any(|(value, _)| *value == status) { status } else { String::new() },
             tier: if Tier::parse(&tier).is_some() { tier } else { String::new() },
@@ -44,7 +48,26 @@ impl Filter {
             }
         }
         let pairs = pairs.finish();
-        if pairs.is_empty() { "/".to_owned() } else { format!("/?{pairs}") }
+        let base = self.base();
+        if pairs.is_empty() { base } else { format!("{base}?{pairs}") }
+    }
+
+    fn slug(&self) -> Option<&str> {
+        Some(self.team.as_str()).filter(|slug| !slug.is_empty())
+    }
+
+    /// The list without any filter.
+    pub fn base(&self) -> String {
+        pods_of(self.slug())
+    }
+
+    pub fn new_pod(&self) -> String {
+        new_pod_in(self.slug())
+    }
+
+    /// Whether the pod belongs to the team, whatever else narrows the list.
+    pub fn is_of_team(&self, pod: &Pod) -> bool {
+        self.team.is_empty() || pod.team == self.team
     }
 
     /// The same with another status, from the first page.
@@ -62,6 +85,7 @@ impl Filter {
         let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         PodQuery {
             team_id: None,
+            team: given(&self.team),
             search: given(&self.search),
             status: if status { given(&self.status) } else { None },
             tier: given(&self.tier),
@@ -79,6 +103,7 @@ impl Filter {
         let owned = self.owner.is_empty() || me == Some(pod.owner_id);
         named
             && owned
+            && self.is_of_team(pod)
             && (self.tier.is_empty() || pod.tier.as_str() == self.tier)
             && pod.status != PodStatus::Deleted
             && has_status(pod, &self.status)
@@ -119,9 +144,14 @@ mod tests {
         query.insert("status", "nonsense".to_owned());
         query.insert("tier", "dev.small".to_owned());
         query.insert("owner", "somebody".to_owned());
-        let filter = Filter::from_address(&query);
+        let filter = Filter::from_address(&ParamsMap::new(), &query);
         assert_eq!(filter.address(), "/?q=shop+%26+co&tier=dev.small");
         assert_eq!(filter.with_status("failed").address(), "/?q=shop+%26+co&status=failed&tier=dev.small");
         assert_eq!(Filter::default().address(), "/");
+        let mut params = ParamsMap::new();
+        params.insert("team", "acme".to_owned());
+        let filter = Filter::from_address(&params, &query);
+        assert_eq!(filter.address(), "/teams/acme/pods?q=shop+%26+co&tier=dev.small");
+        assert_eq!(filter.new_pod(), "/teams/acme/pods/new");
     }
 }

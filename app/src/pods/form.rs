@@ -15,6 +15,9 @@ impl NewPod {
                 pairs.append_pair(key, value);
             }
         }
+        if let Some(team) = self.team_id {
+            pairs.append_pair("team", &team.to_string());
+        }
         format!("/pods/new?{}", pairs.finish())
     }
 }
@@ -26,6 +29,8 @@ pub struct Typed {
     pub tier: String,
     pub repository: String,
     pub branch: String,
+    /// Id of the team that was chosen; empty for the one in the address, or the personal one.
+    pub team: String,
     /// Sent before, and refused.
     pub checked: bool,
 }
@@ -39,6 +44,7 @@ impl Typed {
             tier: tier.as_str().to_owned(),
             repository: take("repository"),
             branch: take("branch"),
+            team: take("team"),
             checked: query.get("checked").is_some(),
         }
     }

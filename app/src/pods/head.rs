@@ -5,6 +5,7 @@ use super::feed::Feed;
 use super::rename::{RENAME, RenameDialog};
 use super::wishes::WishButton;
 use super::{Pod, PodStatus, Wish};
+use crate::teams::place::pods_of;
 use crate::ui::clock::{Ago, Since};
 use crate::ui::dialog::Opens;
 use crate::ui::icon::Icon;
@@ -19,7 +20,7 @@ pub fn PodHead(feed: Feed) -> impl IntoView {
         <div class="head">
             <div>
                 <h1>
-                    <a href="/">"Pods"</a>
+                    <a href=move || pod.with(|pod| pods_of(Some(&pod.team)))>"Pods"</a>
                     <span class="dim" aria-hidden="true">
                         "/"
                     </span>

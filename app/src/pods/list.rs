@@ -6,13 +6,15 @@ use super::row::PodRow;
 use super::{Pod, PodStatus, Repository, Tier};
 use crate::account::Me;
 use crate::account::api::account_repositories;
-use crate::error::{AppError, AppResult};
+use crate::error::{AppError, AppResult, ErrorCode};
 use crate::ids::{PodId, UserId};
+use crate::teams::api::list_teams;
 use crate::ui::copy::Copy;
 use crate::ui::icon::Icon;
 use crate::ui::list::{Column, List};
-use crate::ui::live::listen;
+use crate::ui::live::listen_again;
 use crate::ui::problem::Problem;
+use crate::ui::refusal::bear;
 use crate::ui::time::thousands;
 use crate::ui::toast::Notice;
 use leptos::html;
@@ -20,7 +22,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_meta::Title;
 use leptos_router::NavigateOptions;
-use leptos_router::hooks::{use_navigate, use_query_map};
+use leptos_router::hooks::{use_navigate, use_params_map, use_query_map};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -55,6 +57,9 @@ struct Listing {
 }
 
 async fn load(filter: Filter) -> AppResult<Listing> {
+    if !filter.team.is_empty() && !list_teams().await?.iter().any(|team| team.slug == filter.team) {
+        return Err(AppError::not_found());
+    }
     let all = list_pods(filter.query(false, ALL_AT_ONCE)).await?;
     if all.next_cursor.is_none() {
         let none = all.items.is_empty() && filter.count() == 0;
@@ -70,19 +75,27 @@ async fn load(filter: Filter) -> AppResult<Listing> {
 
 #[component]
 pub fn PodsPage() -> impl IntoView {
-    let query = use_query_map();
-    let filter = Memo::new(move |_| query.with(Filter::from_address));
+    let (params, query) = (use_params_map(), use_query_map());
+    let filter = Memo::new(move |_| params.with(|params| query.with(|query| Filter::from_address(params, query))));
+
     // Once: what is asked for later takes the place of this without drawing the page anew, in which somebody types.
     let listing = Resource::new(|| (), move |()| load(filter.get_untracked()));
     let me = expect_context::<Resource<Result<Me, AppError>>>();
     let news = RwSignal::new(HashMap::<PodId, Pod>::new());
+    // Rises when the list is to be read again.
+    let again = RwSignal::new(0u32);
     Effect::new(move || {
-        listen(
+        listen_again(
             || "/live/pods".to_owned(),
             move |text| {
                 if let Ok(pod) = serde_json::from_str::<Pod>(text) {
                     news.try_update(|news| news.insert(pod.id, pod));
                 }
+            },
+            move || {
+                // What went meanwhile, or is the caller's to see no more, is not told of.
+                news.try_set(HashMap::new());
+                again.try_update(|times| *times += 1);
             },
         );
     });
@@ -93,7 +106,7 @@ pub fn PodsPage() -> impl IntoView {
                 {move || Suspend::new(async move {
                     let me = me.await.ok().map(|me| me.id);
                     match listing.await {
-                        Ok(listing) => view! { <Listed listing news filter me /> }.into_any(),
+                        Ok(listing) => view! { <Listed listing news again filter me /> }.into_any(),
                         Err(error) => view! { <Problem error what="Pods" /> }.into_any(),
                     }
                 })}
@@ -103,21 +116,23 @@ pub fn PodsPage() -> impl IntoView {
 }
 
 #[component]
-fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Filter>, me: Option<UserId>) -> impl IntoView {
+fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, again: RwSignal<u32>, filter: Memo<Filter>, me: Option<UserId>) -> impl IntoView {
     let listing = RwSignal::new(listing);
     let notice = Notice::here();
-    Effect::new(move |before: Option<Filter>| {
-        let now = filter.get();
+    Effect::new(move |before: Option<(Filter, u32)>| {
+        let now = (filter.get(), again.get());
         if before.is_some_and(|before| before != now) {
             let asked = now.clone();
             spawn_local(async move {
-                let found = load(asked.clone()).await;
+                let found = load(asked.0.clone()).await;
                 // Another filter has a search of its own.
-                if filter.try_get_untracked() != Some(asked) {
+                if filter.try_get_untracked() != Some(asked.0) || again.try_get_untracked() != Some(asked.1) {
                     return;
                 }
                 match found {
                     Ok(new) => drop(listing.try_set(new)),
+                    // The team was left, or is gone.
+                    Err(error) if error.code == ErrorCode::NotFound => bear("Loading the page again", window().location().reload()),
                     Err(error) => notice.say(error.message),
                 }
             });
@@ -132,7 +147,8 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
         news.with(|news| {
             for pod in news.values() {
                 let known = all.get(&pod.id);
-                if known.is_none_or(|known| known.updated_at <= pod.updated_at) && (complete.get() || known.is_some()) {
+                let belongs = known.is_some() || (complete.get() && filter.with(|filter| filter.is_of_team(pod)));
+                if belongs && known.is_none_or(|known| known.updated_at <= pod.updated_at) {
                     all.insert(pod.id, pod.clone());
                 }
             }
@@ -160,14 +176,14 @@ fn Listed(listing: Listing, news: RwSignal<HashMap<PodId, Pod>>, filter: Memo<Fi
     view! {
         <div class="head">
             <h1>"Pods " <span class="dim">{move || complete.get().then(|| thousands(alive.get() as u64))}</span></h1>
-            <a class="btn primary" href="/pods/new">
+            <a class="btn primary" href=move || filter.with(Filter::new_pod)>
                 <Icon name="plus" />
                 "New pod"
             </a>
         </div>
         <Show
             when=move || !nothing.get()
-            fallback=move || listing.with(|listing| view! { <Blank repositories=listing.repositories.clone() silent=listing.silent.clone() /> })
+            fallback=move || listing.with(|listing| view! { <Blank new_pod=filter.with(Filter::new_pod) repositories=listing.repositories.clone() silent=listing.silent.clone() /> })
         >
             <Tools filter all complete me />
             <div on:mouseenter=move |_| hovered.set(true) on:mouseleave=move |_| hovered.set(false)>
@@ -205,7 +221,7 @@ fn Below(
         <Show when=move || order.with(Vec::is_empty)>
             <div class="nothing">
                 <p>{move || filter.with(nobody)}</p>
-                <a class="btn small" href="/">
+                <a class="btn small" href=move || filter.with(Filter::base)>
                     <Icon name="x" />
                     "Clear the filters"
                 </a>
@@ -285,7 +301,7 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: Memo<bo
         complete.get().then(|| all.with(|all| all.values().filter(|pod| has_status(pod, status) && pod.status != PodStatus::Deleted).count()))
     };
     view! {
-        <form class="tools" role="search" aria-label="Pods" method="get" action="/" on:submit=|event| event.prevent_default()>
+        <form class="tools" role="search" aria-label="Pods" method="get" action=move || filter.with(Filter::base) on:submit=|event| event.prevent_default()>
             <div class="search">
                 <Icon name="search" />
                 <label class="sr" for="q">
@@ -384,7 +400,8 @@ fn Tools(filter: Memo<Filter>, all: Memo<HashMap<PodId, Pod>>, complete: Memo<bo
 
 /// No pods yet: says what to do next.
 #[component]
-fn Blank(repositories: Vec<Repository>, silent: Option<String>) -> impl IntoView {
+fn Blank(new_pod: String, repositories: Vec<Repository>, silent: Option<String>) -> impl IntoView {
+    let other = new_pod.clone();
     const OFFERED: usize = 6;
     const SCRIPT: &str = "curl \"$PINACLE/api/v1/pods\" \\\n  -H \"Authorization: Bearer $PINACLE_TOKEN\" \\\n  -H \"Idempotency-Key: $(uuidgen)\" \\\n  --json '{\"name\": \"shop\", \"tier\": \"dev.small\",\n           \"repository\": \"acme/shop\", \"branch\": \"main\"}'";
     view! {
@@ -417,7 +434,7 @@ fn Blank(repositories: Vec<Repository>, silent: Option<String>) -> impl IntoView
                                             <td class="num">
                                                 <a
                                                     class="btn small"
-                                                    href=format!("/pods/new?{query}")
+                                                    href=format!("{new_pod}?{query}")
                                                     aria-label=format!("Create pod from {}", repository.full_name)
                                                 >
                                                     "Create pod"
@@ -438,7 +455,7 @@ fn Blank(repositories: Vec<Repository>, silent: Option<String>) -> impl IntoView
                             }
                         })}
                     <div class="more">
-                        <a class="link" href="/pods/new">
+                        <a class="link" href=other>
                             "Another repository, any https address, or an empty pod"
                         </a>
                     </div>

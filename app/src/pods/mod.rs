@@ -173,6 +173,8 @@ pub struct Pod {
     pub owner: String,
     pub owner_id: UserId,
     pub team_id: TeamId,
+    /// The team's slug: it stands in addresses.
+    pub team: String,
     pub tier: Tier,
     pub status: PodStatus,
     pub desired: Desired,
@@ -246,6 +248,13 @@ pub struct NewPod {
     pub branch: Option<String>,
 }
 
+impl Pod {
+    /// Where its page is.
+    pub fn address(&self) -> String {
+        format!("/teams/{}/pods/{}", self.team, self.id)
+    }
+}
+
 /// Body of PATCH /pods/{id}.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -261,6 +270,9 @@ pub struct PodPatch {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PodQuery {
+    /// The slug of a team.
+    #[serde(default)]
+    pub team: Option<String>,
     #[serde(default)]
     pub team_id: Option<TeamId>,
     /// Part of name, repository or owner.

@@ -8,6 +8,7 @@ use super::{Branch, PodName, Repository, RepositoryAddress, Tier};
 use crate::account::api::{account, account_branches, account_repositories};
 use crate::account::{Allowed, consent_address};
 use crate::error::{AppError, AppResult, ErrorCode};
+use crate::teams::place::{pods_of, slug_here};
 use crate::teams::{Team, api::list_teams};
 use crate::ui::clock::Clock;
 use crate::ui::problem::{FieldError, Problem};
@@ -82,6 +83,7 @@ pub fn NewPodPage() -> impl IntoView {
     let query = use_query_map();
     let typed = query.with_untracked(Typed::from_address);
     let begin = typed.clone();
+    let slug = slug_here();
     let offer = Resource::new(|| (), move |()| load(begin.clone()));
     view! {
         <Title text="New pod" />
@@ -89,7 +91,7 @@ pub fn NewPodPage() -> impl IntoView {
             <div class="head">
                 <div>
                     <h1>
-                        <a href="/">"Pods"</a>
+                        <a href=move || pods_of(slug.get().as_deref())>"Pods"</a>
                         <span class="dim" aria-hidden="true">
                             "/"
                         </span>
@@ -209,7 +211,8 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
         (repository, branch) if branch.is_empty() => repository,
         (repository, branch) => format!("{repository}, {branch}"),
     };
-    let team_choice = (offer.teams.len() > 1).then(|| teams(offer.teams));
+    let slug = slug_here().get_untracked();
+    let team_choice = (offer.teams.len() > 1).then(|| teams(offer.teams, &typed.team, slug.as_deref()));
     view! {
         <ActionForm action=action attr:class="split" attr:novalidate=true>
             <div class="new">
@@ -345,7 +348,10 @@ fn verb(name: &str) -> String {
     if name == "pod" || PodName::parse(name).is_err() { "Create pod".to_owned() } else { format!("Create pod {name}") }
 }
 
-fn teams(teams: Vec<Team>) -> impl IntoView {
+/// The one that was chosen before, else the one whose pages these are, else the personal one.
+fn teams(teams: Vec<Team>, chosen: &str, slug: Option<&str>) -> impl IntoView + use<> {
+    let chosen = teams.iter().find(|team| team.id.to_string() == chosen);
+    let chosen = chosen.or_else(|| teams.iter().find(|team| Some(team.slug.as_str()) == slug)).map(|team| team.id);
     view! {
         <div class="field">
             <label for="team">"Team"</label>
@@ -354,7 +360,7 @@ fn teams(teams: Vec<Team>) -> impl IntoView {
                     .into_iter()
                     .map(|team| {
                         view! {
-                            <option value=team.id.to_string() selected=team.personal>
+                            <option value=team.id.to_string() selected=chosen.map_or(team.personal, |chosen| chosen == team.id)>
                                 {team.name.clone()}
                             </option>
                         }

@@ -31,12 +31,11 @@ use leptos_router::hooks::{use_params_map, use_query_map};
 pub fn PodPage() -> impl IntoView {
     let params = use_params_map();
     let start = Resource::new(
-        move || params.with(|params| params.get("id").and_then(|id| id.parse::<PodId>().ok())),
-        |id| async move {
-            match id {
-                Some(id) => load(id).await,
-                None => Err(AppError::not_found()),
-            }
+        move || params.with(|params| (params.get("id").and_then(|id| id.parse::<PodId>().ok()), params.get("team"))),
+        |(id, team)| async move {
+            let start = load(id.ok_or_else(AppError::not_found)?).await?;
+            // Another team's address is no address of this pod.
+            if team.is_some_and(|team| team != start.pod.team) { Err(AppError::not_found()) } else { Ok(start) }
         },
     );
     view! {

@@ -25,10 +25,11 @@ pub fn PodRow(id: PodId, all: Memo<HashMap<PodId, Pod>>, news: RwSignal<HashMap<
     });
     let name = move || pod.with(|pod| pod.as_ref().map(|pod| pod.name.clone()).unwrap_or_default());
     let status = Memo::new(move |_| pod.with(|pod| pod.as_ref().map(|pod| pod.status)));
+    let address = Memo::new(move |_| pod.with(|pod| pod.as_ref().map(Pod::address).unwrap_or_default()));
     view! {
         <tr>
             <th scope="row" class="name">
-                <a class="rowlink" href=format!("/pods/{id}")>
+                <a class="rowlink" href=move || address.get()>
                     {name}
                 </a>
             </th>
@@ -69,7 +70,7 @@ pub fn PodRow(id: PodId, all: Memo<HashMap<PodId, Pod>>, news: RwSignal<HashMap<
                     </button>
                 </div>
                 <div class="menu" id=menu.clone() popover="auto">
-                    {move || status.get().map(|status| more(id, status, wish))}
+                    {move || status.get().map(|status| more(id, &address.get(), status, wish))}
                 </div>
             </td>
         </tr>
@@ -160,7 +161,7 @@ fn source(pod: &Pod) -> AnyView {
 
 /// The one thing that is most likely wanted.
 fn quick(pod: &Pod, wish: Callback<Wish>) -> AnyView {
-    let href = format!("/pods/{}", pod.id);
+    let href = pod.address();
     match (pod.status, pod.setup.state) {
         (PodStatus::Failed, _) => view! {
             <button type="button" class="btn quiet small" on:click=move |_| wish.run(Wish::Retry)>
@@ -193,7 +194,7 @@ fn quick(pod: &Pod, wish: Callback<Wish>) -> AnyView {
     }
 }
 
-fn more(id: PodId, status: PodStatus, wish: Callback<Wish>) -> impl IntoView {
+fn more(id: PodId, address: &str, status: PodStatus, wish: Callback<Wish>) -> impl IntoView + use<> {
     let runs = status == PodStatus::Running;
     let act = move |words: &'static str, icon: &'static str, what: Wish| {
         view! {
@@ -204,11 +205,11 @@ fn more(id: PodId, status: PodStatus, wish: Callback<Wish>) -> impl IntoView {
         }
     };
     view! {
-        <a href=format!("/pods/{id}#terminal")>
+        <a href=format!("{address}#terminal")>
             <Icon name="term" />
             "Open terminal"
         </a>
-        <a href=format!("/pods/{id}#log")>
+        <a href=format!("{address}#log")>
             <Icon name="log" />
             "Show log"
         </a>
@@ -217,7 +218,7 @@ fn more(id: PodId, status: PodStatus, wish: Callback<Wish>) -> impl IntoView {
         {(!matches!(status, PodStatus::Stopped | PodStatus::Stopping)).then(|| act("Stop pod", "stop", Wish::Stop))}
         {(!runs).then(|| act("Start pod", "play", Wish::Start))}
         <hr />
-        <a class="danger" href=format!("/pods/{id}?delete")>
+        <a class="danger" href=format!("{address}?delete")>
             <Icon name="trash" />
             "Delete pod…"
         </a>

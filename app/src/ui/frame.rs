@@ -8,6 +8,8 @@ use super::palette::{PALETTE, Palette};
 use super::{dialog, toast::Toast};
 use crate::account::{Me, api::account};
 use crate::error::{AppError, ErrorCode};
+use crate::teams::TeamSwitcher;
+use crate::teams::place::{MyTeams, pods_of, slug_here};
 use leptos::prelude::*;
 use leptos_router::components::{Outlet, Redirect};
 use leptos_router::hooks::use_location;
@@ -27,10 +29,28 @@ pub fn Frame() -> impl IntoView {
 pub fn Framed(children: Children) -> impl IntoView {
     let me: Resource<Result<Me, AppError>> = Resource::new(|| (), |()| account());
     provide_context(me);
+    let mine = MyTeams::provide();
+    let slug = slug_here();
+    // A team that was made or joined just now is not among those that were read before.
+    Effect::new(move || {
+        if let Some(slug) = slug.get()
+            && let Some(Ok(teams)) = mine.all.get_untracked()
+            && !teams.iter().any(|team| team.slug == slug)
+        {
+            mine.changed();
+        }
+    });
     let location = use_location();
     let on_pods = {
         let path = location.pathname;
-        move || path.with(|path| path == "/" || path.starts_with("/pods")).then_some("page")
+        move || {
+            let of_team = slug.with(|slug| slug.as_deref().map(|slug| pods_of(Some(slug))));
+            path.with(|path| path == "/" || path.starts_with("/pods") || of_team.is_some_and(|pods| path.starts_with(&pods))).then_some("page")
+        }
+    };
+    let on_team = {
+        let path = location.pathname;
+        move || path.with(|path| slug.with(|slug| slug.as_deref().is_some_and(|slug| *path == format!("/teams/{slug}")))).then_some("page")
     };
     let on_hosts = {
         let path = location.pathname;
@@ -52,10 +72,23 @@ pub fn Framed(children: Children) -> impl IntoView {
             <a class="mark" href="/" aria-label="Pinacle, all pods">
                 <Mark />
             </a>
+            <Suspense>
+                {move || Suspend::new(async move { mine.all.await.ok().map(|teams| view! { <TeamSwitcher teams /> }) })}
+            </Suspense>
             <nav aria-label="Pinacle">
-                <a href="/" aria-current=on_pods>
+                <a href=move || pods_of(slug.get().as_deref()) aria-current=on_pods>
                     "Pods"
                 </a>
+                {move || {
+                    slug.get()
+                        .map(|slug| {
+                            view! {
+                                <a href=format!("/teams/{slug}") aria-current=on_team>
+                                    "Team"
+                                </a>
+                            }
+                        })
+                }}
                 <Suspense>
                     {move || Suspend::new(async move {
                         let operator = me.await.is_ok_and(|me| me.operator);

@@ -4,6 +4,7 @@
 use super::dialog::{self, Dialog};
 use super::palette::PALETTE;
 use super::refusal::bear;
+use crate::teams::place::{new_pod_in, pods_of, slug_here};
 use leptos::ev;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
@@ -116,6 +117,7 @@ fn focus_search() {
 #[component]
 pub fn Shortcuts() -> impl IntoView {
     let navigate = use_navigate();
+    let slug = slug_here();
     let goes = StoredValue::new(false);
     on_key(move |event| {
         let key = event.key();
@@ -131,17 +133,21 @@ pub fn Shortcuts() -> impl IntoView {
         if goes.get_value() {
             goes.set_value(false);
             let path = match key.as_str() {
-                "p" => "/",
-                "h" => "/hosts",
-                "a" => "/account",
+                "p" => pods_of(slug.get_untracked().as_deref()),
+                "t" => match slug.get_untracked() {
+                    Some(slug) => format!("/teams/{slug}"),
+                    None => return,
+                },
+                "h" => "/hosts".to_owned(),
+                "a" => "/account".to_owned(),
                 _ => return,
             };
-            navigate(path, NavigateOptions::default());
+            navigate(&path, NavigateOptions::default());
             return;
         }
         match key.as_str() {
             "g" => goes.set_value(true),
-            "n" => navigate("/pods/new", NavigateOptions::default()),
+            "n" => navigate(&new_pod_in(slug.get_untracked().as_deref()), NavigateOptions::default()),
             "/" => {
                 event.prevent_default();
                 focus_search();
@@ -157,10 +163,11 @@ pub fn Shortcuts() -> impl IntoView {
 /// The list of all keys, and the button in the foot that opens it.
 #[component]
 pub fn KeysDialog() -> impl IntoView {
-    const ALL: [(&str, &str); 13] = [
+    const ALL: [(&str, &str); 14] = [
         ("⌘K or Ctrl K", "Search or run a command; in a terminal only ⌘K"),
         ("/", "Search this list"),
         ("g p", "Go to pods"),
+        ("g t", "Go to the team"),
         ("g a", "Go to your account"),
         ("g h", "Go to hosts, for operators"),
         ("n", "New pod"),

@@ -37,9 +37,20 @@ struct Source {
 /// Follows the stream at `url` in the browser, until the caller's owner is gone. `url` is asked at every attempt, so that it
 /// can name what came last.
 pub fn listen(url: impl Fn() -> String + 'static, on_news: impl Fn(&str) + 'static) {
+    listen_again(url, on_news, || {});
+}
+
+/// As `listen`; `on_again` is called when a connection that was lost is there again: something may have gone by unheard.
+pub fn listen_again(url: impl Fn() -> String + 'static, on_news: impl Fn(&str) + 'static, on_again: impl Fn() + 'static) {
     let link = expect_context::<RwSignal<Link>>();
     let url = Rc::new(url);
     let on_news = Rc::new(on_news);
+    let opened = Cell::new(false);
+    let on_open = Rc::new(move || {
+        if opened.replace(true) {
+            on_again();
+        }
+    });
     let slot = StoredValue::new_local(None::<Source>);
     on_cleanup(move || {
         slot.try_update_value(|held| {
@@ -49,7 +60,7 @@ pub fn listen(url: impl Fn() -> String + 'static, on_news: impl Fn(&str) + 'stat
         });
         link.set(Link::Idle);
     });
-    connect(slot, link, url, on_news, Rc::new(Cell::new(now_millis())));
+    connect(slot, link, url, on_news, on_open, Rc::new(Cell::new(now_millis())));
 }
 
 fn connect(
@@ -57,6 +68,7 @@ fn connect(
     link: RwSignal<Link>,
     url: Rc<impl Fn() -> String + 'static>,
     on_news: Rc<impl Fn(&str) + 'static>,
+    on_open: Rc<impl Fn() + 'static>,
     last_news: Rc<Cell<i64>>,
 ) {
     let Ok(source) = EventSource::new(&url()) else { return };
@@ -71,10 +83,11 @@ fn connect(
         })
     };
     let open = {
-        let last_news = last_news.clone();
+        let (on_open, last_news) = (on_open.clone(), last_news.clone());
         Closure::<dyn FnMut()>::new(move || {
             last_news.set(now_millis());
             link.set(Link::Live);
+            on_open();
         })
     };
     let error = {
@@ -86,12 +99,12 @@ fn connect(
             link.set(Link::Lost { last_news: last_news.get() });
             // The browser tries again by itself unless the answer was an error.
             if source.ready_state() == EventSource::CLOSED {
-                let (url, on_news, last_news) = (url.clone(), on_news.clone(), last_news.clone());
+                let (url, on_news, on_open, last_news) = (url.clone(), on_news.clone(), on_open.clone(), last_news.clone());
                 set_timeout(
                     move || {
                         let gone = slot.try_with_value(|held| held.is_none()).unwrap_or(true);
                         if !gone {
-                            connect(slot, link, url, on_news, last_news);
+                            connect(slot, link, url, on_news, on_open, last_news);
                         }
                     },
                     RETRY,

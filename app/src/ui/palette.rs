@@ -10,6 +10,8 @@ use crate::account::Me;
 use crate::error::AppError;
 use crate::pods::api::{list_pods, wish_pod};
 use crate::pods::{Pod, PodQuery};
+use crate::teams::Team;
+use crate::teams::place::MyTeams;
 use leptos::html;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -26,8 +28,10 @@ pub fn Palette() -> impl IntoView {
     let chosen = RwSignal::new(0usize);
     let pods = RwSignal::new(Vec::<Pod>::new());
     let me = expect_context::<Resource<Result<Me, AppError>>>();
+    let mine = MyTeams::here();
+    let teams = RwSignal::new(Vec::<Team>::new());
     let operator = RwSignal::new(false);
-    let found = Memo::new(move |_| pods.with(|pods| items(&typed.read(), pods, operator.get())));
+    let found = Memo::new(move |_| pods.with(|pods| teams.with(|teams| items(&typed.read(), pods, teams, operator.get()))));
     let notice = Notice::here();
     let navigate = use_navigate();
     let field = NodeRef::<html::Input>::new();
@@ -36,6 +40,7 @@ pub fn Palette() -> impl IntoView {
         typed.set(String::new());
         chosen.set(0);
         operator.set(me.get_untracked().is_some_and(|me| me.is_ok_and(|me| me.operator)));
+        teams.set(mine.all.get_untracked().and_then(Result::ok).unwrap_or_default());
         if let Some(field) = field.get_untracked() {
             field.set_value("");
         }

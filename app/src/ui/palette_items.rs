@@ -2,6 +2,7 @@
 
 use crate::ids::PodId;
 use crate::pods::{Pod, PodStatus, Wish};
+use crate::teams::Team;
 
 /// What an entry does.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +26,7 @@ pub struct Item {
 const PODS_SHOWN: usize = 6;
 
 /// Pods whose name, repository or branch holds what is typed, what can be done with the first of them, and places.
-pub fn items(typed: &str, pods: &[Pod], operator: bool) -> Vec<Item> {
+pub fn items(typed: &str, pods: &[Pod], teams: &[Team], operator: bool) -> Vec<Item> {
     let typed = typed.trim().to_lowercase();
     let holds = |text: &str| text.to_lowercase().contains(&typed);
     let mut found: Vec<&Pod> = pods
@@ -37,9 +38,25 @@ pub fn items(typed: &str, pods: &[Pod], operator: bool) -> Vec<Item> {
     if let Some(first) = found.first().filter(|_| !typed.is_empty()) {
         all.extend(to_do_with(first));
     }
+    for team in teams {
+        let item = |icon: &'static str, words: String, path: String| Item {
+            group: "Teams".into(),
+            icon,
+            status: None,
+            words,
+            aside: if team.personal { "your own".into() } else { team.role.label().to_lowercase() },
+            key: "",
+            act: Act::Go(path),
+        };
+        if holds(&team.name) {
+            all.push(item("pod", format!("Pods of {}", team.name), format!("{}/pods", team.address())));
+            all.push(item("globe", format!("Members and activity of {}", team.name), team.address()));
+        }
+    }
     let places = [
         ("Make", "plus", "New pod", "n", "/pods/new"),
-        ("Go to", "pod", "Pods", "g p", "/"),
+        ("Make", "plus", "New team", "", "/teams/new"),
+        ("Go to", "pod", "All pods", "g p", "/"),
         ("Go to", "key", "API tokens", "g a", "/account#tokens"),
         ("Go to", "globe", "Signed-in browsers", "", "/account#browsers"),
         ("Go to", "server", "Hosts", "g h", "/hosts"),
@@ -61,7 +78,7 @@ fn to_pod(pod: &Pod) -> Item {
         words: pod.name.clone(),
         aside: aside.into_iter().flatten().collect::<Vec<_>>().join(", "),
         key: "↵",
-        act: Act::Go(format!("/pods/{}", pod.id)),
+        act: Act::Go(pod.address()),
     }
 }
 
@@ -77,7 +94,7 @@ fn to_do_with(pod: &Pod) -> Vec<Item> {
     };
     match pod.status {
         PodStatus::Running => vec![
-            item("term", "Open terminal", "t", Act::Go(format!("/pods/{}#terminal", pod.id))),
+            item("term", "Open terminal", "t", Act::Go(format!("{}#terminal", pod.address()))),
             item("again", "Restart pod", "⇧R", Act::Wish(pod.id, Wish::Restart)),
             item("stop", "Stop pod", "⇧S", Act::Wish(pod.id, Wish::Stop)),
         ],

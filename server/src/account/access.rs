@@ -2,6 +2,7 @@
 
 use super::{TokenKeys, github_token, store, tokens};
 use crate::{
+    activity::{self, Entry, Home},
     control::ControlPlane,
     db,
     github::GitHubError,
@@ -14,6 +15,7 @@ use pinacle_app::{
     backend::{Account, Caller, Door, Scope},
     ids::{SessionId, TokenId},
     pods::{Branch, Page, Repository, RepositoryAddress},
+    teams::activity::Action,
 };
 use secrecy::SecretString;
 
@@ -46,6 +48,7 @@ impl Account for ControlPlane {
             let taken = AppError::field("handle", "Somebody has this handle, or had it.");
             return Err(AppError { code: ErrorCode::Taken, ..taken });
         }
+        record(&mut transaction, caller, Action::AccountHandle, None, &patch.handle, "").await?;
         transaction.commit().await.map_err(db::fault)?;
         self.me(caller).await
     }
@@ -67,15 +70,14 @@ impl Account for ControlPlane {
 
     async fn create_token(&self, caller: &Caller, new: NewToken) -> AppResult<NewTokenMade> {
         may_change(caller)?;
-        tokens::create(&self.db, &TokenKeys::new(&self.sealer), caller.user, &new).await
+        tokens::create(&self.db, &TokenKeys::new(&self.sealer), caller.user, caller.into(), &new).await
     }
 
     async fn revoke_token(&self, caller: &Caller, id: TokenId) -> AppResult<()> {
         may_change(caller)?;
         let mut transaction = self.db.begin().await.map_err(db::fault)?;
-        if !store::revoke_token(&mut transaction, caller.user, id).await.map_err(db::fault)? {
-            return Err(AppError::not_found());
-        }
+        let name = store::revoke_token(&mut transaction, caller.user, id).await.map_err(db::fault)?.ok_or_else(AppError::not_found)?;
+        record(&mut transaction, caller, Action::TokenRevoke, Some(id.0), &name, "").await?;
         news::notify(&mut transaction, Change::TokenEnded(id)).await.map_err(db::fault)?;
         transaction.commit().await.map_err(db::fault)
     }
@@ -94,6 +96,8 @@ impl Account for ControlPlane {
         if !store::end_session(&mut transaction, caller.user, id).await.map_err(db::fault)? {
             return Err(AppError::not_found());
         }
+        let detail = if caller.door == Door::Session(id) { "" } else { "another browser" };
+        record(&mut transaction, caller, Action::SessionEnd, Some(id.0), "", detail).await?;
         news::notify(&mut transaction, Change::SessionEnded(id)).await.map_err(db::fault)?;
         transaction.commit().await.map_err(db::fault)
     }
@@ -102,6 +106,7 @@ impl Account for ControlPlane {
         may_change(caller)?;
         let mut transaction = self.db.begin().await.map_err(db::fault)?;
         store::end_sessions(&mut transaction, caller.user).await.map_err(db::fault)?;
+        record(&mut transaction, caller, Action::SessionEndAll, None, "", "").await?;
         news::notify(&mut transaction, Change::SessionsEnded(caller.user)).await.map_err(db::fault)?;
         transaction.commit().await.map_err(db::fault)
     }
@@ -133,6 +138,12 @@ impl Account for ControlPlane {
     async fn gateway(&self, _caller: &Caller) -> AppResult<Option<Gateway>> {
         Ok(self.gateway.as_ref().map(|gateway| gateway.shown.clone()))
     }
+}
+
+/// Tells of it among the caller's own things.
+async fn record(db: &mut sqlx::PgConnection, caller: &Caller, action: Action, object: Option<uuid::Uuid>, name: &str, detail: &str) -> AppResult<()> {
+    let entry = Entry { home: Home::Personal(caller.user), by: caller.into(), action, object, name, detail };
+    activity::record(db, &entry).await.map_err(db::fault)
 }
 
 impl ControlPlane {

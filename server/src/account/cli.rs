@@ -3,6 +3,7 @@
 use super::{store, tokens};
 use crate::{
     account::TokenKeys,
+    activity::{self, By, Entry, Home},
     config::Config,
     crypto::{KeyFileError, Sealer},
     db::{self, Db},
@@ -11,6 +12,7 @@ use pinacle_app::{
     AppError,
     account::{NewToken, TokenScope},
     ids::UserId,
+    teams::activity::Action,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -37,15 +39,19 @@ pub async fn create_token(config: &Config, login: &str, scope: &str, expires_day
     };
     let keys = TokenKeys::new(&Sealer::from_file(&config.master_key_file)?);
     let (db, user) = user_of(config, login).await?;
-    let made = tokens::create(&db, &keys, user, &NewToken { name: name.to_owned(), scope, expires_days }).await?;
+    let made = tokens::create(&db, &keys, user, By::COMMAND_LINE, &NewToken { name: name.to_owned(), scope, expires_days }).await?;
     Ok(SecretString::from(made.token))
 }
 
 /// Makes a user an operator, or takes that back.
 pub async fn set_operator(config: &Config, login: &str, operator: bool) -> Result<(), CliError> {
     let (db, user) = user_of(config, login).await?;
-    let mut connection = db.acquire().await?;
-    Ok(store::set_operator(&mut connection, user, operator).await?)
+    let mut transaction = db.begin().await?;
+    store::set_operator(&mut transaction, user, operator).await?;
+    let action = if operator { Action::OperatorGrant } else { Action::OperatorRevoke };
+    let entry = Entry { home: Home::Personal(user), by: By::COMMAND_LINE, action, object: Some(user.0), name: login, detail: "" };
+    activity::record(&mut transaction, &entry).await?;
+    Ok(transaction.commit().await?)
 }
 
 async fn user_of(config: &Config, login: &str) -> Result<(Db, UserId), CliError> {

@@ -9,6 +9,7 @@ use pinacle_app::{
     backend::{Caller, Door, Scope},
     ids::{KeyId, UserId},
 };
+use std::net::IpAddr;
 use time::Duration;
 
 /// GitHub is asked again for keys that were asked for longer ago: a key that was removed there is good for so long.
@@ -24,30 +25,30 @@ const MOST_KEYS: usize = 100;
 const MOST_KEY: usize = 16 << 10;
 
 /// Whose key this is, a line of `authorized_keys`. None: nobody's who could have a right to that pod.
-pub async fn caller_of(control: &ControlPlane, public_key: &str, (name, handle): (&str, &str)) -> AppResult<Option<Caller>> {
+pub async fn caller_of(control: &ControlPlane, public_key: &str, (name, handle): (&str, &str), address: IpAddr) -> AppResult<Option<Caller>> {
     let Some(public_key) = plain(public_key) else { return Ok(None) };
     if let Some((key, user)) = store::owner(&control.db, &public_key).await.map_err(db::fault)?
         && holds(control, user, key).await.map_err(db::fault)?
     {
-        return good(control, user, key).await.map(Some);
+        return good(control, user, key, address).await.map(Some);
     }
     for user in store::candidates(&control.db, name, handle, MOST_CANDIDATES).await.map_err(db::fault)? {
         if refresh(control, user, ADDED).await.map_err(db::fault)?
             && let Some((key, owner)) = store::owner(&control.db, &public_key).await.map_err(db::fault)?
             && owner == user
         {
-            return good(control, user, key).await.map(Some);
+            return good(control, user, key, address).await.map(Some);
         }
     }
     Ok(None)
 }
 
-async fn good(control: &ControlPlane, user: UserId, key: KeyId) -> AppResult<Caller> {
+async fn good(control: &ControlPlane, user: UserId, key: KeyId, address: IpAddr) -> AppResult<Caller> {
     if let Err(error) = store::was_used(&control.db, key).await {
         tracing::warn!(%error, "when a key was last used could not be written");
     }
     // An operator's rights are for the dashboard.
-    Ok(Caller { user, operator: false, scope: Scope::Write, door: Door::Key(key) })
+    Ok(Caller { user, operator: false, scope: Scope::Write, door: Door::Key(key), address })
 }
 
 /// Whether the key is still its user's.

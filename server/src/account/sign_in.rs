@@ -9,17 +9,28 @@ use super::{
     token_row,
 };
 use crate::{
+    activity::{self, By, Entry, Home},
     config::{Config, SignIn},
     control::ControlPlane,
     github::{Email, GitHubError, Grant, User},
+    teams::{
+        self,
+        invitations::{self, Closed, Holder},
+    },
 };
-use pinacle_app::ids::{TeamId, UserId};
+use pinacle_app::{
+    ids::{TeamId, UserId},
+    teams::{TeamRole, activity::Action},
+};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgConnection;
+use std::net::IpAddr;
 use uuid::Uuid;
 
 const MOST_NAME: usize = 100;
 const MOST_HANDLE: usize = 39;
+/// Addresses of one account that an invitation may be for.
+const MOST_EMAILS: usize = 50;
 /// Accounts whose names make the same handle; the next one is asked to try again.
 const MOST_ALIKE: u32 = 1000;
 
@@ -28,6 +39,8 @@ const MOST_ALIKE: u32 = 1000;
 pub enum Refusal {
     #[error("the account is not invited")]
     NotInvited,
+    #[error("the invitation does not let the account in: {0:?}")]
+    Invitation(Closed),
     #[error("the account has no verified e-mail address")]
     NoVerifiedEmail,
     #[error(transparent)]
@@ -38,11 +51,14 @@ pub enum Refusal {
     NoHandle(String),
 }
 
-/// Lets in who has allowed this, and keeps the token sealed.
-pub async fn sign_in(control: &ControlPlane, grant: &Grant) -> Result<UserId, Refusal> {
+/// Lets in who has allowed this, and keeps the token sealed. Where people are invited, a newcomer comes in by the code of an
+/// invitation of its own; it is accepted later, by itself.
+pub async fn sign_in(control: &ControlPlane, grant: &Grant, address: IpAddr, code: Option<&str>) -> Result<UserId, Refusal> {
     let token = &grant.token;
     let user = control.github.user(token).await?;
-    let email = verified_email(control.github.emails(token).await?).ok_or(Refusal::NoVerifiedEmail)?;
+    let emails = verified(control.github.emails(token).await?);
+    let email = emails.first().ok_or(Refusal::NoVerifiedEmail)?.clone();
+    let emails: Vec<String> = emails.iter().map(|email| email.to_lowercase()).collect();
     let is_member = match &control.config.sign_in {
         SignIn::Orgs(organisations) => is_member_of_one(control, token, organisations).await?,
         SignIn::Invited | SignIn::Anyone => false,
@@ -55,14 +71,22 @@ pub async fn sign_in(control: &ControlPlane, grant: &Grant) -> Result<UserId, Re
     let may_operate = is_operator_login && !store::operator_login_is_anothers(&mut transaction, &user.login, user.id).await?;
     let comes_in = match control.config.sign_in {
         SignIn::Anyone => true,
-        SignIn::Invited => known.is_some() || may_operate,
+        SignIn::Invited if known.is_some() || may_operate => true,
+        SignIn::Invited => match code {
+            None => false,
+            Some(code) => {
+                let holder = Holder { github_id: user.id, emails: &emails };
+                invitations::admits(&mut transaction, code, &holder).await?.map_err(Refusal::Invitation)?;
+                true
+            }
+        },
         SignIn::Orgs(_) => is_member || may_operate,
     };
     if !comes_in {
         return Err(Refusal::NotInvited);
     }
     let name = shown_name(&user);
-    let profile = Profile { github_id: user.id, login: &user.login, name: &name, email: &email };
+    let profile = Profile { github_id: user.id, login: &user.login, name: &name, email: &email, emails: &emails };
     let id = match known {
         Some(id) => id,
         None => create(&mut transaction, &profile).await?,
@@ -74,6 +98,9 @@ pub async fn sign_in(control: &ControlPlane, grant: &Grant) -> Result<UserId, Re
     if may_operate && store::claim_operator_login(&mut transaction, &user.login, id).await? {
         store::set_operator(&mut transaction, id, true).await?;
     }
+    let by = By::signing_in(id, address);
+    activity::record(&mut transaction, &Entry { home: Home::Personal(id), by, action: Action::SessionBegin, object: None, name: "", detail: "" })
+        .await?;
     transaction.commit().await?;
     Ok(id)
 }
@@ -97,7 +124,11 @@ async fn create(db: &mut PgConnection, profile: &Profile<'_>) -> Result<UserId, 
     let id = UserId(Uuid::now_v7());
     for number in 1..=MOST_ALIKE {
         if store::insert_user(db, id, profile, &handle(profile.login, number)).await? {
-            store::insert_personal_team(db, TeamId(Uuid::now_v7()), id, "Personal").await?;
+            let team = TeamId(Uuid::now_v7());
+            if !teams::names::claim(db, team, &handle(profile.login, number), "Personal", Some(id)).await? {
+                return Err(Refusal::NoHandle(profile.login.to_owned()));
+            }
+            teams::store::add_member(db, team, id, TeamRole::Owner).await?;
             return Ok(id);
         }
     }
@@ -117,11 +148,11 @@ fn is_operator_login(config: &Config, login: &str) -> bool {
     config.operators.iter().any(|operator| operator.trim().eq_ignore_ascii_case(login))
 }
 
-/// The primary address if it is verified, else any that is.
-fn verified_email(emails: Vec<Email>) -> Option<String> {
+/// Those that are verified, the primary one first.
+fn verified(emails: Vec<Email>) -> Vec<String> {
     let mut verified: Vec<Email> = emails.into_iter().filter(|email| email.verified).collect();
     verified.sort_by_key(|email| !email.primary);
-    verified.into_iter().next().map(|email| email.email)
+    verified.into_iter().take(MOST_EMAILS).map(|email| email.email).collect()
 }
 
 /// The name without what would change how a line reads; the login where there is none.
@@ -163,9 +194,9 @@ mod tests {
     #[test]
     fn only_a_verified_address_counts_and_the_primary_one_first() {
         let email = |email: &str, primary, verified| Email { email: email.to_owned(), primary, verified };
-        assert_eq!(verified_email(vec![email("a@x", true, false)]), None);
-        assert_eq!(verified_email(vec![email("a@x", false, true), email("b@x", true, true)]), Some("b@x".to_owned()));
-        assert_eq!(verified_email(vec![email("a@x", true, false), email("b@x", false, true)]), Some("b@x".to_owned()));
+        assert!(verified(vec![email("a@x", true, false)]).is_empty());
+        assert_eq!(verified(vec![email("a@x", false, true), email("b@x", true, true)]), ["b@x", "a@x"]);
+        assert_eq!(verified(vec![email("a@x", true, false), email("b@x", false, true)]), ["b@x"]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Profile<'a> {
     pub login: &'a str,
     pub name: &'a str,
     pub email: &'a str,
+    /// All that are verified, in lower case.
+    pub emails: &'a [String],
 }
 
 /// One sign-in of an account at a time.
@@ -64,10 +66,9 @@ pub async fn insert_user(db: &mut PgConnection, id: UserId, profile: &Profile<'_
     Ok(true)
 }
 
-pub async fn insert_personal_team(db: &mut PgConnection, team: TeamId, user: UserId, name: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO teams (id, name, personal_of) VALUES ($1, $2, $3)").bind(team.0).bind(name).bind(user.0).execute(&mut *db).await?;
-    sqlx::query("INSERT INTO team_members (team_id, user_id, role) VALUES ($1, $2, 'owner')").bind(team.0).bind(user.0).execute(db).await?;
-    Ok(())
+/// GitHub's number of the account, and the addresses that were verified there when it signed in last.
+pub async fn identity(db: &mut PgConnection, user: UserId) -> Result<Option<(i64, Vec<String>)>, sqlx::Error> {
+    sqlx::query_as("SELECT github_id, emails FROM users WHERE id = $1").bind(user.0).fetch_optional(db).await
 }
 
 /// Without a token, the one that is there stays.
@@ -84,7 +85,7 @@ pub async fn update_user(
         .execute(&mut *db)
         .await?;
     sqlx::query(
-        "UPDATE users SET login = $2, name = $3, email = $4, github_token = coalesce($5, github_token),
+        "UPDATE users SET login = $2, name = $3, email = $4, emails = $7, github_token = coalesce($5, github_token),
            github_scopes = coalesce($6, github_scopes), github_refused_at = CASE WHEN $5 IS NULL THEN github_refused_at END WHERE id = $1",
     )
     .bind(id.0)
@@ -93,6 +94,7 @@ pub async fn update_user(
     .bind(profile.email)
     .bind(sealed_token.map(|(token, _)| token))
     .bind(sealed_token.map(|(_, scopes)| scopes))
+    .bind(profile.emails)
     .execute(db)
     .await
     .map(|_| ())
@@ -229,14 +231,15 @@ pub async fn tokens(db: &Db, user: UserId, before: Option<TokenId>, limit: i64) 
     rows.iter().map(token_of).collect()
 }
 
-/// False when the user has no such token that is good.
-pub async fn revoke_token(connection: &mut PgConnection, user: UserId, id: TokenId) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("UPDATE api_tokens SET revoked_at = now() WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now()")
-        .bind(id.0)
-        .bind(user.0)
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected() == 1)
+/// Its name; None when the user has no such token that is good.
+pub async fn revoke_token(connection: &mut PgConnection, user: UserId, id: TokenId) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "UPDATE api_tokens SET revoked_at = now() WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now() RETURNING name",
+    )
+    .bind(id.0)
+    .bind(user.0)
+    .fetch_optional(connection)
+    .await
 }
 
 /// A token that is good, as a request needs it.

@@ -2,6 +2,7 @@
 
 use super::store;
 use crate::{
+    activity::{self, By, Entry, Home},
     control::ControlPlane,
     crypto::Sealer,
     db::{self, Db},
@@ -12,9 +13,11 @@ use pinacle_app::{
     account::{NewToken, NewTokenMade, TokenScope},
     backend::{Caller, Door, Scope},
     ids::{TokenId, UserId},
+    teams::activity::Action,
     text::turns_direction,
 };
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -73,8 +76,8 @@ fn refused() -> AppError {
     AppError::new(ErrorCode::Unauthenticated, "The API token is not valid, has expired or was revoked.")
 }
 
-/// Who asks with this token.
-pub async fn caller_for_token(control: &ControlPlane, text: &str) -> AppResult<Caller> {
+/// Who asks with this token, from this address.
+pub async fn caller_for_token(control: &ControlPlane, text: &str, address: IpAddr) -> AppResult<Caller> {
     // Two SHA-256 of a few bytes: nothing beside the query that follows.
     let (user, token) = TokenKeys::new(&control.sealer).read(text).ok_or_else(refused)?;
     let good = store::good_token(&control.db, token, user).await.map_err(db::fault)?.ok_or_else(refused)?;
@@ -85,11 +88,11 @@ pub async fn caller_for_token(control: &ControlPlane, text: &str) -> AppResult<C
         TokenScope::Read => Scope::Read,
         TokenScope::Write => Scope::Write,
     };
-    Ok(Caller { user, operator: good.operator, scope, door: Door::Token(token) })
+    Ok(Caller { user, operator: good.operator, scope, door: Door::Token(token), address })
 }
 
 /// Makes a token; the text itself is given this once.
-pub async fn create(db: &Db, keys: &TokenKeys, user: UserId, new: &NewToken) -> AppResult<NewTokenMade> {
+pub async fn create(db: &Db, keys: &TokenKeys, user: UserId, by: By, new: &NewToken) -> AppResult<NewTokenMade> {
     let name = new.name.trim();
     let mut errors = FieldErrors::default();
     if name.is_empty() {
@@ -114,6 +117,12 @@ pub async fn create(db: &Db, keys: &TokenKeys, user: UserId, new: &NewToken) -> 
     let listed = store::insert_token(&mut transaction, id, user, name, new.scope, expires_at).await.map_err(db::fault)?;
     let claims = Claims { sub: user.0, jti: id.0, aud: AUDIENCE.to_owned(), iat: now.unix_timestamp(), exp: expires_at.unix_timestamp() };
     let token = keys.sign(&claims)?;
+    let detail = match new.scope {
+        TokenScope::Read => "that may only read",
+        TokenScope::Write => "",
+    };
+    let entry = Entry { home: Home::Personal(user), by, action: Action::TokenCreate, object: Some(id.0), name, detail };
+    activity::record(&mut transaction, &entry).await.map_err(db::fault)?;
     transaction.commit().await.map_err(db::fault)?;
     Ok(NewTokenMade { token, listed })
 }

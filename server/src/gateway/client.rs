@@ -76,7 +76,7 @@ impl Client {
         let named = pod_of(user).filter(|_| user.len() <= MOST_USER_NAME)?;
         let line = key.to_openssh().ok()?;
         // A fault was logged where it stood; the next try may find it mended.
-        public_keys::caller_of(&self.gateway.control, &line, named).await.ok().flatten()
+        public_keys::caller_of(&self.gateway.control, &line, named, self.peer).await.ok().flatten()
     }
 
     /// Takes a channel that waits, to run something there.

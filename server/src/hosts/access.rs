@@ -4,13 +4,20 @@ use super::{
     adopt, join,
     store::{self, KeyState},
 };
-use crate::{account::may_change, control::ControlPlane, db::fault, pods};
+use crate::{
+    account::may_change,
+    activity::{self, Entry, Home},
+    control::ControlPlane,
+    db::fault,
+    pods,
+};
 use async_trait::async_trait;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
     backend::{Caller, Hosts},
     hosts::{Adoption, Host, HostPod, HostState, HostVerb, JoinInvitation, NewHost, Orphan, Transport},
     ids::{HostId, PodId},
+    teams::activity::Action,
 };
 
 const MAX_NAME: usize = 40;
@@ -81,12 +88,12 @@ impl Hosts for ControlPlane {
 
     async fn remove_orphan(&self, caller: &Caller, id: HostId, pod: PodId) -> AppResult<()> {
         operator_writes(caller)?;
-        adopt::remove(self, id, pod).await
+        adopt::remove(self, caller, id, pod).await
     }
 
     async fn adopt_orphan(&self, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
         operator_writes(caller)?;
-        adopt::adopt(self, id, pod, adoption).await
+        adopt::adopt(self, caller, id, pod, adoption).await
     }
 
     async fn add_host(&self, caller: &Caller, new: NewHost) -> AppResult<JoinInvitation> {
@@ -94,13 +101,13 @@ impl Hosts for ControlPlane {
         let port = check(&new)?;
         let (token, hash) = join::new_token();
         let mut tx = self.db.begin().await.map_err(fault)?;
-        let id = store::add(&mut tx, &new, port, &hash, join::TOKEN_VALID).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)?;
-        let Some(id) = id else {
+        let Some(id) = store::add(&mut tx, &new, port, &hash, join::TOKEN_VALID).await.map_err(fault)? else {
             let mut error = AppError::field("name", "A host of this name has joined already.");
             error.code = ErrorCode::Taken;
             return Err(error);
         };
+        record(&mut tx, caller, Action::HostAdd, id, &new.name, &format!("at {}", new.address)).await?;
+        tx.commit().await.map_err(fault)?;
         self.invitation(caller, id, token).await
     }
 
@@ -112,12 +119,19 @@ impl Hosts for ControlPlane {
         if !store::renew_token(&mut tx, id, &hash, join::TOKEN_VALID).await.map_err(fault)? {
             return Err(AppError::new(ErrorCode::WrongState, format!("{} was given up. Add the machine under another name.", before.name)));
         }
+        record(&mut tx, caller, Action::HostRejoin, id, &before.name, "").await?;
         tx.commit().await.map_err(fault)?;
         self.invitation(caller, id, token).await
     }
 
     async fn change_host(&self, caller: &Caller, id: HostId, verb: HostVerb) -> AppResult<Host> {
         operator_writes(caller)?;
+        let action = match verb {
+            HostVerb::Cordon => Action::HostCordon,
+            HostVerb::Drain => Action::HostDrain,
+            HostVerb::Activate => Action::HostActivate,
+            HostVerb::Lost => Action::HostLost,
+        };
         let (to, from): (_, &[_]) = match verb {
             HostVerb::Cordon => (HostState::Cordoned, &[HostState::Active, HostState::Cordoned, HostState::Draining]),
             HostVerb::Drain => (HostState::Draining, &[HostState::Active, HostState::Cordoned, HostState::Draining]),
@@ -129,6 +143,7 @@ impl Hosts for ControlPlane {
         if !store::set_state(&mut tx, id, to, from).await.map_err(fault)? {
             return Err(AppError::new(ErrorCode::WrongState, format!("{} can't do that as it is now.", before.name)));
         }
+        record(&mut tx, caller, action, id, &before.name, "").await?;
         // Its pods read differently now: those of a draining host are stopped, for their disks can't be moved; those of a lost one
         // say so, or are gone where that was wished.
         for pod in pods::store::ids_on_host(&mut tx, id).await.map_err(fault)? {
@@ -148,10 +163,12 @@ impl Hosts for ControlPlane {
     async fn retire_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host> {
         operator_writes(caller)?;
         let key = self.key_of(id, KeyState::Trusted, fingerprint).await?;
+        let host = self.host(caller, id).await?;
         let mut tx = self.db.begin().await.map_err(fault)?;
         if !store::retire_key(&mut tx, id, &key).await.map_err(fault)? {
             return Err(AppError::new(ErrorCode::WrongState, "It is the only key that this host may show."));
         }
+        record(&mut tx, caller, Action::HostRetireKey, id, &host.name, fingerprint).await?;
         tx.commit().await.map_err(fault)?;
         self.host(caller, id).await
     }
@@ -159,11 +176,19 @@ impl Hosts for ControlPlane {
     async fn trust_host_key(&self, caller: &Caller, id: HostId, fingerprint: &str) -> AppResult<Host> {
         operator_writes(caller)?;
         let key = self.key_of(id, KeyState::Offered, fingerprint).await?;
+        let host = self.host(caller, id).await?;
         let mut tx = self.db.begin().await.map_err(fault)?;
         store::trust_key(&mut tx, id, &key, caller.user).await.map_err(fault)?;
+        record(&mut tx, caller, Action::HostTrustKey, id, &host.name, fingerprint).await?;
         tx.commit().await.map_err(fault)?;
         self.host(caller, id).await
     }
+}
+
+/// Hosts belong to no team: what is done to them is told where their operator's own things are.
+async fn record(tx: &mut sqlx::PgConnection, caller: &Caller, action: Action, host: HostId, name: &str, detail: &str) -> AppResult<()> {
+    let entry = Entry { home: Home::Personal(caller.user), by: caller.into(), action, object: Some(host.0), name, detail };
+    activity::record(tx, &entry).await.map_err(fault)
 }
 
 impl ControlPlane {

@@ -4,6 +4,7 @@
 use super::store;
 use crate::{
     account,
+    activity::{self, Entry, Home},
     control::ControlPlane,
     db::{broken_constraint, fault},
     pods::{self, placement},
@@ -11,9 +12,11 @@ use crate::{
 };
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
+    backend::Caller,
     hosts::{Adoption, HostPod, Orphan},
     ids::{HostId, PodId},
     pods::{PodName, PodStatus, Tier},
+    teams::activity::Action,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -26,8 +29,8 @@ async fn find(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<Orp
 }
 
 /// Sends the job that removes it.
-pub async fn remove(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<()> {
-    find(control, host, pod).await?;
+pub async fn remove(control: &ControlPlane, caller: &Caller, host: HostId, pod: PodId) -> AppResult<()> {
+    let orphan = find(control, host, pod).await?;
     let mut tx = control.db.begin().await.map_err(fault)?;
     let message = queue::NewMessage {
         queue: super::FLEET_QUEUE,
@@ -39,6 +42,10 @@ pub async fn remove(control: &ControlPlane, host: HostId, pod: PodId) -> AppResu
         headers: json!({ "job": super::REMOVE_ORPHAN_JOB }),
     };
     queue::send(&mut tx, message).await.map_err(fault)?;
+    let (name, detail) = (pod.to_string(), format!("that was set aside on {}", orphan.host));
+    let home = Home::Personal(caller.user);
+    let entry = Entry { home, by: caller.into(), action: Action::OrphanRemove, object: Some(pod.0), name: &name, detail: &detail };
+    activity::record(&mut tx, &entry).await.map_err(fault)?;
     tx.commit().await.map_err(fault)
 }
 
@@ -47,7 +54,7 @@ fn is_login(text: &str) -> bool {
     (1..=MAX_LOGIN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-pub async fn adopt(control: &ControlPlane, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
+pub async fn adopt(control: &ControlPlane, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
     let orphan = find(control, id, pod).await?;
     let mut errors = FieldErrors::default();
     let name = errors.take("name", PodName::parse(&adoption.name));
@@ -82,6 +89,14 @@ pub async fn adopt(control: &ControlPlane, id: HostId, pod: PodId, adoption: Ado
     let placement = placement::Placement { host_id: id, host: host.name.clone(), load: 0.0, others: Vec::new() };
     pods::store::reserve(&mut tx, pod, &placement, address, tier).await.map_err(fault)?;
     pods::store::adopted(&mut tx, pod).await.map_err(fault)?;
+    let detail = format!("that was set aside on {} as a pod of {}", host.name, adoption.owner);
+    let mut homes = vec![Home::Personal(caller.user)];
+    // Both are told; once, where both are one.
+    homes.extend((owner != caller.user).then_some(Home::Team(team)));
+    for home in homes {
+        let entry = Entry { home, by: caller.into(), action: Action::OrphanAdopt, object: Some(pod.0), name: name.as_str(), detail: &detail };
+        activity::record(&mut tx, &entry).await.map_err(fault)?;
+    }
     pods::tell(&mut tx, pod).await.map_err(fault)?;
     tx.commit().await.map_err(fault)?;
     Ok(HostPod { id: pod, name: name.as_str().to_owned(), owner: adoption.owner, tier, status: PodStatus::Stopped })

@@ -5,7 +5,13 @@ use super::{
     store::{Cursor, NewRow, PodRow, WishRow},
     streams, wishes,
 };
-use crate::{account::may_change, control::ControlPlane, db::fault, hosts::HostTarget};
+use crate::{
+    account::may_change,
+    activity::{self, Entry, Home},
+    control::ControlPlane,
+    db::fault,
+    hosts::HostTarget,
+};
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -18,7 +24,7 @@ use pinacle_app::{
         BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery,
         PodStatus, RepositoryAddress, SetupState, Terminal, Tier, Wish, timeline::UsualTime,
     },
-    teams::TeamRole,
+    teams::{TeamRole, activity::Action},
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -89,6 +95,21 @@ fn statuses(filter: Option<&str>) -> AppResult<Vec<&'static str>> {
     Ok(PodStatus::ALL.into_iter().filter(|s| chosen(*s)).map(PodStatus::as_str).collect())
 }
 
+/// Tells in the pod's team what was done to it.
+async fn record(tx: &mut sqlx::PgConnection, caller: &Caller, row: &PodRow, action: Action, detail: &str) -> AppResult<()> {
+    let home = Home::Team(TeamId(row.team_id));
+    let entry = Entry { home, by: caller.into(), action, object: Some(row.id), name: &row.name, detail };
+    activity::record(tx, &entry).await.map_err(fault)
+}
+
+fn check_owned(row: &PodRow) -> AppResult<()> {
+    if row.owner_left_at.is_some() {
+        let message = format!("The owner of {} has left the team. An owner of the team takes it over first.", row.name);
+        return Err(AppError::new(ErrorCode::WrongState, message));
+    }
+    Ok(())
+}
+
 impl ControlPlane {
     /// The pod, for a member of its team; deleted ones included.
     pub(super) async fn pod_row(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
@@ -120,7 +141,7 @@ impl ControlPlane {
     /// connection: who waits for a second one while holding a first can wait for itself.
     async fn admit(&self, caller: &Caller, new: &NewPod, wanted: &Wanted, tx: &mut sqlx::PgConnection) -> AppResult<TeamId> {
         let team = match new.team_id {
-            Some(team) => match crate::teams::store::role(&mut *tx, team, caller.user).await.map_err(fault)? {
+            Some(team) => match crate::teams::store::role_held(tx, team, caller.user).await.map_err(fault)? {
                 Some(_) => team,
                 None => return Err(AppError::field("team_id", "You are in no team with this id.")),
             },
@@ -136,11 +157,27 @@ impl ControlPlane {
     }
 
     /// Writes a wish and answers with the pod as it is then.
-    async fn write_wish(&self, caller: &Caller, id: PodId, wish: WishRow<'_>, job: &'static str) -> AppResult<Pod> {
+    async fn write_wish(&self, caller: &Caller, row: &PodRow, wish: WishRow<'_>, job: &'static str, action: Action) -> AppResult<Pod> {
         let mut tx = self.db.begin().await.map_err(fault)?;
-        let written = wishes::write(&mut tx, id, wish, job).await.map_err(fault)?;
+        self.finish_wish(caller, row, wish, job, action, &mut tx).await?;
         tx.commit().await.map_err(fault)?;
-        if written { self.pod(caller, id).await } else { Err(self.is_going(caller, id).await) }
+        self.pod(caller, row.id()).await
+    }
+
+    /// Writes a wish and what is told of it, in the transaction that it is given.
+    async fn finish_wish(
+        &self,
+        caller: &Caller,
+        row: &PodRow,
+        wish: WishRow<'_>,
+        job: &'static str,
+        action: Action,
+        tx: &mut sqlx::PgConnection,
+    ) -> AppResult<()> {
+        if !wishes::write(tx, row.id(), wish, job).await.map_err(fault)? {
+            return Err(self.is_going(caller, row.id()).await);
+        }
+        record(tx, caller, row, action, "").await
     }
 
     /// Why nothing more is done with a pod.
@@ -149,6 +186,13 @@ impl ControlPlane {
             Ok(row) => AppError::new(ErrorCode::WrongState, format!("{} is being deleted.", row.name)),
             Err(error) => error,
         }
+    }
+
+    /// As `changeable`, for what takes an owner: its quota, its names, its account at GitHub.
+    async fn owned(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
+        let row = self.changeable(caller, id).await?;
+        check_owned(&row)?;
+        Ok(row)
     }
 
     /// The row of a pod that its caller may change, unless it is on its way out.
@@ -169,11 +213,15 @@ impl Pods for ControlPlane {
             return Err(AppError::field("search", format!("At most {MAX_SEARCH} characters.")));
         }
         let query = PodQuery {
+            team: query.team.filter(|slug| !slug.is_empty()),
             search: query.search.filter(|s| !s.is_empty()),
             tier: query.tier.filter(|t| !t.is_empty()),
             owner: query.owner.filter(|o| !o.is_empty()),
             ..query
         };
+        if query.team.as_ref().is_some_and(|slug| slug.len() > MAX_SEARCH || slug.contains('\0')) {
+            return Err(AppError::field("team", "The slug of a team."));
+        }
         if query.owner.as_deref().is_some_and(|owner| owner != "me") {
             return Err(AppError::field("owner", "me, or left out for everybody's."));
         }
@@ -245,6 +293,9 @@ impl Pods for ControlPlane {
         if let Some(key) = &idempotency_key {
             store::keep_idempotency_key(&mut tx, caller.user, key, &body_hash, id).await.map_err(fault)?;
         }
+        let (name, detail) = (wanted.name.as_str(), wanted.repository.as_deref().map(|repository| format!("of {repository}")).unwrap_or_default());
+        let entry = Entry { home: Home::Team(team), by: caller.into(), action: Action::PodCreate, object: Some(id.0), name, detail: &detail };
+        activity::record(&mut tx, &entry).await.map_err(fault)?;
         wishes::enqueue(&mut tx, id, "provision-pod", wishes::ASKED).await.map_err(fault)?;
         super::tell(&mut tx, id).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
@@ -252,7 +303,7 @@ impl Pods for ControlPlane {
     }
 
     async fn update_pod(&self, caller: &Caller, id: PodId, patch: PodPatch) -> AppResult<Pod> {
-        let row = self.changeable(caller, id).await?;
+        let row = self.owned(caller, id).await?;
         let mut errors = FieldErrors::default();
         let name = patch.name.as_deref().and_then(|n| errors.take("name", PodName::parse(n)));
         let tier =
@@ -264,6 +315,7 @@ impl Pods for ControlPlane {
         store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         // As it is now that nothing else changes what this owner's pods take.
         let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+        check_owned(&row)?;
         let tier = tier.filter(|t| *t != row.tier());
         if let Some(tier) = tier
             && tier.disk_bytes() < row.tier().disk_bytes()
@@ -284,9 +336,15 @@ impl Pods for ControlPlane {
             quota::check(&used, addition)?;
         }
         let update = store::update(&mut tx, id, name.as_ref().map(PodName::as_str), tier).await;
-        match (update, name) {
-            (Err(error), Some(name)) if crate::db::broken_constraint(&error) == Some("pods_name") => return Err(taken(&name)),
+        match (update, &name) {
+            (Err(error), Some(name)) if crate::db::broken_constraint(&error) == Some("pods_name") => return Err(taken(name)),
             (result, _) => result.map_err(fault)?,
+        }
+        if let Some(name) = name.filter(|name| name.as_str() != row.name) {
+            record(&mut tx, caller, &row, Action::PodRename, &format!("to {}", name.as_str())).await?;
+        }
+        if let Some(tier) = tier {
+            record(&mut tx, caller, &row, Action::PodTier, &format!("from {} to {}", row.tier().as_str(), tier.as_str())).await?;
         }
         // A first boot that is under way has taken what the old tier takes.
         if tier.is_some() && !row.booted && row.desired() == Desired::Running {
@@ -305,20 +363,22 @@ impl Pods for ControlPlane {
             if row.owner_id != caller.user.0 && self.role(caller, TeamId(row.team_id)).await? != TeamRole::Owner {
                 return Err(AppError::forbidden("Only the pod's owner and the team's owners delete it."));
             }
-            return self.write_wish(caller, id, WishRow { desired: Some(Desired::Deleted), ..WishRow::default() }, "cleanup-pod").await;
+            let wish = WishRow { desired: Some(Desired::Deleted), ..WishRow::default() };
+            return self.write_wish(caller, &row, wish, "cleanup-pod", Action::PodDelete).await;
         }
         if wish == Wish::Retry {
-            return self.write_wish(caller, id, WishRow::default(), wishes::job_name(row.desired(), row.booted)).await;
+            return self.write_wish(caller, &row, WishRow::default(), wishes::job_name(row.desired(), row.booted), Action::PodRetry).await;
         }
         let row = self.changeable(caller, id).await?;
         if wish == Wish::Stop {
-            return self.write_wish(caller, id, wishes::stop(), "stop-pod").await;
+            return self.write_wish(caller, &row, wishes::stop(), "stop-pod", Action::PodStop).await;
         }
         let owner = pinacle_app::ids::UserId(row.owner_id);
         let _turn = self.turns.of(owner).await;
         let mut tx = self.db.begin().await.map_err(fault)?;
         store::lock_owner(&mut tx, owner).await.map_err(fault)?;
         let row = store::get(&mut *tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+        check_owned(&row)?;
         if row.host_state.as_deref() == Some("draining") {
             let message =
                 format!("{}'s host is being emptied by an operator, and its disk is there. Try again when the host takes pods again.", row.name);
@@ -328,14 +388,15 @@ impl Pods for ControlPlane {
             let used = quota::of(&mut tx, &self.config.quota, owner).await.map_err(fault)?;
             quota::check(&used, quota::Addition::start(row.tier()))?;
         }
+        let action = if wish == Wish::Restart { Action::PodRestart } else { Action::PodStart };
         let wish = WishRow { desired: Some(Desired::Running), reboot: wish == Wish::Restart, ..WishRow::default() };
-        let written = wishes::write(&mut tx, id, wish, wishes::job_name(Desired::Running, row.booted)).await.map_err(fault)?;
+        self.finish_wish(caller, &row, wish, wishes::job_name(Desired::Running, row.booted), action, &mut tx).await?;
         tx.commit().await.map_err(fault)?;
-        if written { self.pod(caller, id).await } else { Err(self.is_going(caller, id).await) }
+        self.pod(caller, id).await
     }
 
     async fn approve_setup(&self, caller: &Caller, id: PodId, plan_digest: &str) -> AppResult<Pod> {
-        let row = self.changeable(caller, id).await?;
+        let row = self.owned(caller, id).await?;
         let current = row.setup_detail.0.plan_digest.as_deref();
         if current != Some(plan_digest) {
             return Err(AppError::new(ErrorCode::WrongState, "The plan is another one by now. Look at it again before you approve."));
@@ -344,15 +405,16 @@ impl Pods for ControlPlane {
         if row.approved_digest.as_deref() == Some(plan_digest) && row.setup() != SetupState::AwaitingApproval {
             return Ok(row.into());
         }
-        self.write_wish(caller, id, WishRow { approve: Some(plan_digest), set_up_again: true, ..WishRow::default() }, "set-up-pod").await
+        let wish = WishRow { approve: Some(plan_digest), set_up_again: true, ..WishRow::default() };
+        self.write_wish(caller, &row, wish, "set-up-pod", Action::PodApprove).await
     }
 
     async fn retry_setup(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
-        let row = self.changeable(caller, id).await?;
+        let row = self.owned(caller, id).await?;
         if row.repository.is_none() {
             return Err(AppError::new(ErrorCode::WrongState, "An empty pod has nothing to set up."));
         }
-        self.write_wish(caller, id, WishRow { set_up_again: true, ..WishRow::default() }, "set-up-pod").await
+        self.write_wish(caller, &row, WishRow { set_up_again: true, ..WishRow::default() }, "set-up-pod", Action::PodSetUp).await
     }
 
     async fn events(&self, caller: &Caller, id: PodId, after: i64, limit: u32) -> AppResult<Vec<PodEvent>> {

@@ -63,9 +63,12 @@ impl Way {
 pub async fn settle(control: &ControlPlane, row: &PodRow, lease: i64, again: bool) -> AppResult<Option<Way>> {
     let Some(Ok(RepositoryAddress::GitHub { owner, name })) = row.repository.as_deref().map(RepositoryAddress::parse) else { return Ok(None) };
     let settling = Settling { control, row, lease, repository: format!("{owner}/{name}"), owner, name };
+    // Nobody's account goes on working in a team that it has left: what the pod has stays, and nothing more is asked for.
+    let again = again && row.owner_left_at.is_none();
     let known = store::key_of(&control.db, row.id()).await.map_err(db::fault)?;
     let registered = match known.filter(|key| key.github_key_id.is_some() && !again) {
         Some(key) => Ok(key),
+        None if row.owner_left_at.is_some() => return Ok(None),
         None => settling.register().await?,
     };
     let (key, token, access) = match registered {

@@ -16,11 +16,13 @@ pub mod turns;
 pub mod wishes;
 
 use crate::{
+    control::ControlPlane,
+    db,
     hosts::link::LinkError,
     news::{self, Change},
     ssh::SshError,
 };
-use pinacle_app::{AppError, ErrorCode, ids::PodId};
+use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, ids::PodId};
 use pinacle_host::protocol::HostErrorCode;
 
 /// Tells whoever watches, once the transaction commits, that the pod's row or what belongs to it has changed.
@@ -29,6 +31,11 @@ pub async fn tell(connection: &mut sqlx::PgConnection, pod: PodId) -> Result<(),
         Some(team) => news::notify(connection, Change::Pod { pod, team }).await,
         None => Ok(()),
     }
+}
+
+/// Whether the caller is in the pod's team. What the database can't say is logged there.
+pub async fn still_reaches(control: &ControlPlane, caller: &Caller, pod: PodId) -> AppResult<bool> {
+    Ok(store::get_for(&control.db, pod, caller.user).await.map_err(db::fault)?.is_some())
 }
 
 /// What a person is told when a host could not do what they asked for.

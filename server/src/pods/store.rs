@@ -2,6 +2,7 @@
 
 mod keys;
 mod observations;
+mod ownership;
 mod reservations;
 mod wishes;
 
@@ -9,6 +10,7 @@ pub use keys::{KeyRow, begin_removal, forget_key, insert_key, key, key_of, key_r
 pub use observations::{
     Observed, OnHost, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
 };
+pub use ownership::{Left, alive_in, left_in, owner_left, take_over};
 pub use reservations::{Release, addresses_on, adopted, ids_on_host, reserve, running_seconds, usage_of};
 pub use wishes::{
     NewRow, WishRow, by_idempotency_key, forget_idempotency_keys, insert, keep_idempotency_key, lock_owner, team_of, update, used, wish,
@@ -30,6 +32,7 @@ use super::placement::{Held, Placement};
 pub struct PodRow {
     pub id: Uuid,
     pub team_id: Uuid,
+    pub team: String,
     pub owner_id: Uuid,
     pub handle: String,
     pub name: String,
@@ -54,6 +57,8 @@ pub struct PodRow {
     pub status_at: OffsetDateTime,
     pub wished_at: OffsetDateTime,
     pub last_used_at: Option<OffsetDateTime>,
+    /// Since when its owner is in its team no more.
+    pub owner_left_at: Option<OffsetDateTime>,
     pub created_at: OffsetDateTime,
     pub host_id: Option<Uuid>,
     pub host: Option<String>,
@@ -74,13 +79,13 @@ pub struct PodRow {
 macro_rules! pods {
     ($tail:literal) => {
         concat!(
-            "SELECT p.id, p.team_id, p.owner_id, u.handle, p.name, p.tier, p.repository, p.branch, p.\"commit\", p.desired, p.generation, p.boot_after,
+            "SELECT p.id, p.team_id, t.slug AS team, p.owner_id, u.handle, p.name, p.tier, p.repository, p.branch, p.\"commit\", p.desired, p.generation, p.boot_after,
                     p.status, p.seen_generation, p.setup, p.setup_detail, p.setup_after, p.setup_generation, p.approved_digest, p.failure, p.booted,
-                    p.waiting_for, p.waiting_since, p.status_at, p.wished_at, p.last_used_at, p.created_at,
+                    p.waiting_for, p.waiting_since, p.status_at, p.wished_at, p.last_used_at, p.owner_left_at, p.created_at,
                     r.host_id, h.name AS host, h.address AS host_address, h.state AS host_state, r.address, r.cpu_milli AS reserved_cpu, r.memory_bytes AS reserved_memory,
                     r.disk_bytes AS reserved_disk, r.reason, p.git_access, p.git_expires_at, p.git_tried_at,
                     coalesce(h.last_seen_at > now() - interval '30 seconds', true) AS reachable
-             FROM pods p JOIN users u ON u.id = p.owner_id LEFT JOIN reservations r ON r.pod_id = p.id LEFT JOIN hosts h ON h.id = r.host_id ",
+             FROM pods p JOIN users u ON u.id = p.owner_id JOIN teams t ON t.id = p.team_id LEFT JOIN reservations r ON r.pod_id = p.id LEFT JOIN hosts h ON h.id = r.host_id ",
             $tail
         )
     };
@@ -136,6 +141,7 @@ impl From<PodRow> for Pod {
             running_since: (status == PodStatus::Running).then_some(row.status_at),
             internal_ip: row.address.map(|a| a.addr().to_string()),
             failure: row.failure.map(|f| f.0),
+            team: row.team,
             name: row.name,
             owner: row.handle,
             repository: row.repository,
@@ -174,7 +180,7 @@ pub async fn get_for(db: impl PgExecutor<'_>, id: PodId, user: UserId) -> Result
 pub async fn named_for(db: impl PgExecutor<'_>, name: &str, handle: &str, user: UserId) -> Result<Option<PodRow>, sqlx::Error> {
     sqlx::query_as(pods!(
         "JOIN handles o ON o.user_id = p.owner_id AND o.handle = $2 JOIN team_members m ON m.team_id = p.team_id AND m.user_id = $3
-         WHERE p.name = $1 AND p.status <> 'deleted'"
+         WHERE p.name = $1 AND p.status <> 'deleted' AND p.owner_left_at IS NULL"
     ))
     .bind(name)
     .bind(handle)
@@ -205,6 +211,7 @@ pub async fn list_for(
            AND ($3::text IS NULL OR position(lower($3) IN lower(concat_ws(' ', p.name, p.repository, u.handle))) > 0)
            AND (cardinality($4::text[]) = 0 OR p.status = ANY($4)) AND ($5::text IS NULL OR p.tier = $5)
            AND ($6::timestamptz IS NULL OR (p.created_at, p.id) < ($6, $7)) AND ($9::uuid IS NULL OR p.owner_id = $9)
+           AND ($10::text IS NULL OR t.slug = $10)
          ORDER BY p.created_at DESC, p.id DESC LIMIT $8"
     ))
     .bind(user.0)
@@ -216,13 +223,16 @@ pub async fn list_for(
     .bind(after.map(|c| c.id))
     .bind(limit)
     .bind(query.owner.as_ref().map(|_| user.0))
+    .bind(query.team.as_deref())
     .fetch_all(db)
     .await
 }
 
-/// Names that this user's pods have now.
+/// Names that this user's pods have now, but for those that it has left behind in a team.
 pub async fn names_of(db: impl PgExecutor<'_>, owner: UserId) -> Result<Vec<String>, sqlx::Error> {
-    let rows: Vec<(String,)> =
-        sqlx::query_as("SELECT name FROM pods WHERE owner_id = $1 AND status <> 'deleted'").bind(owner.0).fetch_all(db).await?;
+    let rows: Vec<(String,)> = sqlx::query_as("SELECT name FROM pods WHERE owner_id = $1 AND status <> 'deleted' AND owner_left_at IS NULL")
+        .bind(owner.0)
+        .fetch_all(db)
+        .await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }

@@ -92,7 +92,9 @@ async fn follow_pod(control: &ControlPlane, caller: &Caller, id: PodId, mut afte
                 Some(Change::Missed) => (pod_changed, log_grew) = (true, true),
                 Some(Change::Pod { pod: changed, .. }) => pod_changed = changed == id,
                 Some(Change::Events(changed)) => log_grew = changed == id,
-                Some(Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_)) => {}
+                // The right to it is looked at again.
+                Some(Change::Left { user, .. }) => pod_changed = user == caller.user,
+                Some(Change::Team(_) | Change::Joined { .. } | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_)) => {}
             }
         }
     }
@@ -199,18 +201,28 @@ async fn follow_pods(control: &ControlPlane, caller: &Caller, to: &mpsc::Sender<
     let (mut teams, mut looked) = (HashSet::new(), Instant::now());
     loop {
         let is_foreign = matches!(change, Change::Pod { team, .. } if !teams.contains(&team));
-        if change == Change::Missed || (is_foreign && looked.elapsed() > TEAMS_AGAIN) {
+        let is_new = matches!(change, Change::Joined { user, .. } if user == caller.user);
+        if change == Change::Missed || is_new || (is_foreign && looked.elapsed() > TEAMS_AGAIN) {
             teams = crate::teams::store::ids(&control.db, caller.user).await?.into_iter().collect();
             looked = Instant::now();
         }
         let changed: Vec<Pod> = match change {
-            Change::Missed => {
+            // Whoever watches reads its list anew when this ends: pods of the team that was left are not in it.
+            Change::Left { user, .. } if user == caller.user => return Ok(()),
+            Change::Joined { user, .. } if user != caller.user => Vec::new(),
+            Change::Missed | Change::Joined { .. } => {
                 store::list_for(&control.db, caller.user, &PodQuery::default(), &[], None, LIST).await?.into_iter().map(Pod::from).collect()
             }
             Change::Pod { pod, team } if teams.contains(&team) => {
                 store::get_for(&control.db, pod, caller.user).await?.map(Pod::from).into_iter().collect()
             }
-            Change::Pod { .. } | Change::Events(_) | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_) => Vec::new(),
+            Change::Pod { .. }
+            | Change::Events(_)
+            | Change::Team(_)
+            | Change::Left { .. }
+            | Change::SessionEnded(_)
+            | Change::SessionsEnded(_)
+            | Change::TokenEnded(_) => Vec::new(),
         };
         for pod in changed {
             if to.send(pod).await.is_err() {

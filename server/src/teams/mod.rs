@@ -1,4 +1,8 @@
-//! Teams: whom a pod belongs to, and who may do what with it.
+//! Teams: whom a pod belongs to, who is in one, who is asked in, and who may do what.
 
 mod access;
+mod ending;
+pub mod invitations;
+mod members;
+pub mod names;
 pub mod store;

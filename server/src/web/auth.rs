@@ -7,10 +7,16 @@ use crate::{
         sign_in::{Refusal, sign_in},
     },
     github::{Consent, GitHubError, OAuthError},
+    teams::invitations::Closed,
 };
 use axum::{
+    Extension,
     extract::{Query, Request, State},
     response::{IntoResponse, Redirect, Response},
+};
+use pinacle_app::{
+    ErrorCode,
+    backend::{Caller, Door},
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -42,6 +48,8 @@ enum Failure {
     GitHubDown,
     NoVerifiedEmail,
     NotInvited,
+    InvitationForeign,
+    InvitationOver,
     Failed,
 }
 
@@ -53,6 +61,8 @@ impl Failure {
             Failure::GitHubDown => "github_down",
             Failure::NoVerifiedEmail => "no_verified_email",
             Failure::NotInvited => "not_invited",
+            Failure::InvitationForeign => "invitation_foreign",
+            Failure::InvitationOver => "invitation_over",
             Failure::Failed => "failed",
         }
     }
@@ -127,19 +137,33 @@ pub async fn callback(State(state): State<AppState>, session: Session, Query(cal
         Ok(grant) => grant,
         Err(error) => return failed(of_exchange(&error)),
     };
-    let user = match sign_in(&state.control, &grant).await {
+    let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
+    let user = match sign_in(&state.control, &grant, address, code_in(&this.return_to)).await {
         Ok(user) => user,
         Err(refusal) => return failed(of_refusal(&refusal)),
     };
-    let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
     session_store::sign_in(&session, user, &client::agent(request.headers()), &address.to_string()).await.map_err(fault)?;
     Ok(Redirect::to(&this.return_to).into_response())
 }
 
 /// POST /auth/sign-out: this browser.
-pub async fn sign_out(session: Session) -> Answer<Response> {
+pub async fn sign_out(State(state): State<AppState>, session: Session, caller: Option<Extension<Caller>>) -> Answer<Response> {
+    if let Some(Extension(caller)) = caller
+        && let Door::Session(id) = caller.door
+    {
+        match state.backend.end_session(&caller, id).await {
+            // Ended in another tab at the same moment.
+            Err(error) if error.code == ErrorCode::NotFound => {}
+            ended => ended?,
+        }
+    }
     session.flush().await.map_err(fault)?;
     Ok(Redirect::to("/").into_response())
+}
+
+/// The code of the invitation that somebody came to sign in for.
+fn code_in(return_to: &str) -> Option<&str> {
+    return_to.strip_prefix("/invitations/").filter(|code| !code.is_empty() && !code.contains(['/', '?', '#']))
 }
 
 async fn waiting(session: &Session) -> Answer<Vec<Begun>> {
@@ -174,7 +198,9 @@ fn of_exchange(error: &OAuthError) -> Failure {
 
 fn of_refusal(refusal: &Refusal) -> Failure {
     match refusal {
-        Refusal::NotInvited => Failure::NotInvited,
+        Refusal::NotInvited | Refusal::Invitation(Closed::Unknown) => Failure::NotInvited,
+        Refusal::Invitation(Closed::Foreign) => Failure::InvitationForeign,
+        Refusal::Invitation(_) => Failure::InvitationOver,
         Refusal::NoVerifiedEmail => Failure::NoVerifiedEmail,
         Refusal::GitHub(error @ (GitHubError::Unavailable(_) | GitHubError::RateLimited { .. })) => {
             tracing::warn!(%error, "signing in with GitHub failed");

@@ -1,7 +1,8 @@
 //! One file of a pod, down and up, streamed: never a whole file in memory.
 
 use super::{
-    AppState, guard,
+    AppState,
+    guard::{self, Reach},
     problem::{Answer, Problem},
 };
 use axum::{
@@ -32,7 +33,7 @@ pub async fn download(state: AppState, caller: Caller, id: PodId, path: Option<S
     if content.bytes > MOST_FILE {
         return Err(too_large().into());
     }
-    let stream = content.stream.take_until(guard::out_of_time(state, caller)).map(move |chunk| {
+    let stream = content.stream.take_until(guard::out_of_time(state, caller, Reach::Pod(id))).map(move |chunk| {
         let _held = &slot;
         chunk
     });
@@ -65,7 +66,7 @@ pub async fn upload(state: AppState, caller: Caller, id: PodId, path: Option<Str
         })
     });
     let content = FileContent { bytes, stream: chunks.boxed() };
-    guard::while_held(&state, &caller, state.backend.write_file(&caller, id, &path, content)).await?;
+    guard::while_held(&state, &caller, Reach::Pod(id), state.backend.write_file(&caller, id, &path, content)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -5,10 +5,10 @@ use super::{AppState, rest};
 use crate::health::{self, HealthParts, PartHealth};
 use axum::{
     Json,
-    extract::State,
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header::CACHE_CONTROL};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header::CACHE_CONTROL};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -30,23 +30,23 @@ pub async fn live() -> impl IntoResponse {
     ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(json!({ "status": "ok" })))
 }
 
-pub async fn health(State(state): State<AppState>, headers: HeaderMap) -> Response {
+pub async fn health(State(state): State<AppState>, request: Request) -> Response {
     let parts = timeout(DEADLINE, health::parts(&state.control)).await.unwrap_or_else(|_| {
         tracing::warn!("the health of the parts was not known within {DEADLINE:?}");
         HealthParts::DOWN
     });
     let (word, status) = status(parts);
     let mut body = json!({ "status": word, "parts": parts });
-    if let Some(details) = details(&state, &headers).await {
+    if let Some(details) = details(&state, request.extensions(), request.headers()).await {
         body["details"] = details;
     }
     (status, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
 }
 
 /// None for whoever is no operator, and where the database is away: the parts have said so.
-async fn details(state: &AppState, headers: &HeaderMap) -> Option<Value> {
+async fn details(state: &AppState, extensions: &Extensions, headers: &HeaderMap) -> Option<Value> {
     let asked = async {
-        let caller = rest::caller(state, headers).await.ok()?;
+        let caller = rest::caller(state, extensions, headers).await.ok()?;
         if caller.operator { health::details(&state.control).await.ok() } else { None }
     };
     timeout(DEADLINE, asked).await.ok().flatten()

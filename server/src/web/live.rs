@@ -1,7 +1,8 @@
 //! `/live`: what is live, for browsers: by session cookie, from our own pages only (see `origin`).
 
 use super::{
-    AppState, files, guard,
+    AppState, csv, files,
+    guard::{self, Reach},
     problem::Answer,
     rest::extract::{Params, PathId, PathPair},
     session::Asker,
@@ -16,28 +17,59 @@ use axum::{
         ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     response::Response,
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::BoxStream};
 use http::HeaderMap;
-use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, ids::PodId};
+use pinacle_app::{
+    AppError, AppResult, ErrorCode,
+    backend::Caller,
+    ids::{PodId, TeamId},
+    teams::activity::ActivityQuery,
+};
 use serde::Deserialize;
 use std::pin::pin;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+/// Each stream and transfer of browsers, by its path.
+fn routes() -> [(&'static str, MethodRouter<AppState>); 7] {
+    [
+        ("/live/pods", get(pods)),
+        ("/live/teams/{id}", get(team)),
+        ("/live/teams/{id}/activity.csv", get(activity)),
+        ("/live/pods/{id}/events", get(pod_news)),
+        ("/live/pods/{id}/terminals/{name}", get(terminal)),
+        ("/live/pods/{id}/logs/{process}", get(process_log)),
+        ("/live/pods/{id}/files", get(download).put(upload).layer(DefaultBodyLimit::disable())),
+    ]
+}
+
 pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/live/pods", get(pods))
-        .route("/live/pods/{id}/events", get(pod_news))
-        .route("/live/pods/{id}/terminals/{name}", get(terminal))
-        .route("/live/pods/{id}/logs/{process}", get(process_log))
-        .route("/live/pods/{id}/files", get(download).put(upload).layer(DefaultBodyLimit::disable()))
+    routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+}
+
+/// What there is, for whoever checks that each has its rights.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(path, _)| path)
 }
 
 async fn pods(State(state): State<AppState>, Asker(caller): Asker) -> Answer<Response> {
     sse::pods(state, caller).await
+}
+
+async fn team(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<TeamId>) -> Answer<Response> {
+    sse::team(state, caller, id).await
+}
+
+async fn activity(
+    State(state): State<AppState>,
+    Asker(caller): Asker,
+    PathId(id): PathId<TeamId>,
+    Params(query): Params<ActivityQuery>,
+) -> Answer<Response> {
+    csv::activity(state, caller, id, query).await
 }
 
 #[derive(Deserialize)]
@@ -95,7 +127,7 @@ pub async fn attach(state: AppState, caller: Caller, id: &str, name: String, scr
     };
     let sockets = state.sockets.clone();
     let client = screen.client.map(|client| terminal::ClientKey { user: caller.user, pod, terminal: name, client });
-    Ok(upgrade.on_upgrade(move |socket| sockets.track_future(terminal::attach(state, caller, socket, connection, client, slot))))
+    Ok(upgrade.on_upgrade(move |socket| sockets.track_future(terminal::attach(state, caller, pod, socket, connection, client, slot))))
 }
 
 async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, process): PathPair, upgrade: Upgrade) -> Answer<Response> {
@@ -111,7 +143,7 @@ async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPa
     Ok(upgrade.on_upgrade(move |socket| {
         sockets.track_future(async move {
             let _held = slot;
-            follow(state, caller, socket, log).await;
+            follow(state, caller, pod, socket, log).await;
         })
     }))
 }
@@ -123,9 +155,9 @@ fn upgraded(upgrade: Upgrade) -> Result<WebSocketUpgrade, AppError> {
 }
 
 /// Sends a log as it grows until it ends, the reader goes, or its right does.
-async fn follow(state: AppState, caller: Caller, socket: WebSocket, log: BoxStream<'static, AppResult<Bytes>>) {
+async fn follow(state: AppState, caller: Caller, pod: PodId, socket: WebSocket, log: BoxStream<'static, AppResult<Bytes>>) {
     let (mut sink, mut stream) = socket.split();
-    let mut log = pin!(log.take_until(guard::ended(state, caller)));
+    let mut log = pin!(log.take_until(guard::ended(state, caller, Reach::Pod(pod))));
     // The reader says nothing but that it is there, and goodbye.
     let gone = async {
         while let Ok(Some(Ok(message))) = tokio::time::timeout(terminal::SILENCE, stream.next()).await

@@ -5,6 +5,7 @@
 
 mod auth;
 mod client;
+mod csv;
 mod files;
 mod guard;
 mod headers;
@@ -22,6 +23,7 @@ mod session;
 mod sse;
 mod terminal;
 
+pub use live::paths as streams;
 pub use serve::serve;
 
 use crate::control::ControlPlane;

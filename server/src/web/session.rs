@@ -61,7 +61,7 @@ async fn caller_of(state: &AppState, session: &Session, agent: &str, address: Ip
         let store = PostgresSessions::new(state.control.db.clone());
         store.touch(signed_in.session, agent, &address.to_string()).await.map_err(db::fault)?;
     }
-    Ok(Some(Caller { user: signed_in.user, operator: signed_in.operator, scope: Scope::Write, door: Door::Session(signed_in.session) }))
+    Ok(Some(Caller { user: signed_in.user, operator: signed_in.operator, scope: Scope::Write, door: Door::Session(signed_in.session), address }))
 }
 
 /// A session that could not be read or written: logged here.

@@ -1,13 +1,22 @@
 //! Server-sent events: pods, and one pod's news. The same for browsers and for the API.
 
-use super::{AppState, guard, problem::Answer};
+use super::{
+    AppState,
+    guard::{self, Reach},
+    problem::Answer,
+};
 use axum::response::{
     IntoResponse, Response,
     sse::{Event, KeepAlive, Sse},
 };
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL};
-use pinacle_app::{AppError, backend::Caller, ids::PodId, pods::PodNews};
+use pinacle_app::{
+    AppError,
+    backend::Caller,
+    ids::{PodId, TeamId},
+    pods::PodNews,
+};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -21,7 +30,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Every pod that the caller may see, after each change.
 pub async fn pods(state: AppState, caller: Caller) -> Answer<Response> {
     let pods = state.backend.watch_pods(&caller).await?;
-    streamed(state, caller, pods.map(|pod| event(&pod, None)))
+    streamed(state, caller, Reach::Own, pods.map(|pod| event(&pod, None)))
+}
+
+/// Says when something was done in a team; ends when the caller is in it no more.
+pub async fn team(state: AppState, caller: Caller, id: TeamId) -> Answer<Response> {
+    let changes = state.backend.watch_team(&caller, id).await?;
+    streamed(state, caller, Reach::Own, changes.map(|()| event(&"changed", None)))
 }
 
 /// One pod's news after `after`, or after what the browser saw last.
@@ -36,7 +51,7 @@ pub async fn pod_news(state: AppState, caller: Caller, id: PodId, after: Option<
         };
         event(&news, seq)
     });
-    streamed(state, caller, events)
+    streamed(state, caller, Reach::Pod(id), events)
 }
 
 fn event(data: &impl Serialize, seq: Option<i64>) -> Result<Event, serde_json::Error> {
@@ -47,11 +62,16 @@ fn event(data: &impl Serialize, seq: Option<i64>) -> Result<Event, serde_json::E
     })
 }
 
-fn streamed(state: AppState, caller: Caller, events: impl Stream<Item = Result<Event, serde_json::Error>> + Send + 'static) -> Answer<Response> {
+fn streamed(
+    state: AppState,
+    caller: Caller,
+    reach: Reach,
+    events: impl Stream<Item = Result<Event, serde_json::Error>> + Send + 'static,
+) -> Answer<Response> {
     let slot = state.streams.take(caller.user)?;
     // The first event tells the browser how soon to come back; the slot is free when the stream is dropped.
     let first = stream::iter([Ok(Event::default().retry(RETRY).comment("pinacle"))]);
-    let events = first.chain(events).take_until(guard::ended(state, caller)).map(move |event| {
+    let events = first.chain(events).take_until(guard::ended(state, caller, reach)).map(move |event| {
         let _held = &slot;
         event
     });

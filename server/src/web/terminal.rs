@@ -3,11 +3,16 @@
 //! From the browser: `{"resize":{"cols":80,"rows":24}}`, and `{"ack_out":N}` after it has shown N bytes: no more than
 //! 1 MiB goes out unshown, so a slow reader holds the pod's writing back and fills nobody's memory.
 //! To the browser: `{"ack":N}` at first and whenever more of its input has been handed on (null: nothing is known of
-//! this client, count from zero), `{"exit":{"code":0}}`, `{"closed":{"reason":"…"}}`. A client that comes back with
-//! the `client` it chose sends again only what was not acknowledged, so nothing that was typed is lost or typed twice.
-//! That holds across a restart, too: what is not acknowledged before `closed` was not handed on.
+//! this client, count from zero), `{"exit":{"code":0}}`, `{"closed":{"reason":"…","final":true}}`, where `final` says that
+//! coming back is in vain. A client that comes back with the `client` it chose sends again only what was not acknowledged,
+//! so nothing that was typed is lost or typed twice. That holds across a restart, too: what is not acknowledged before
+//! `closed` was not handed on.
 
-use super::{AppState, guard, limits::Slot};
+use super::{
+    AppState,
+    guard::{self, Reach, Why},
+    limits::Slot,
+};
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use futures::{SinkExt, Stream, StreamExt, stream::SplitSink};
@@ -139,6 +144,7 @@ enum Said {
 pub async fn attach(
     state: AppState,
     caller: Caller,
+    pod: PodId,
     socket: WebSocket,
     connection: TerminalConnection,
     client: Option<ClientKey>,
@@ -162,10 +168,10 @@ pub async fn attach(
     let reason = tokio::select! {
         reason = read(stream, input, typed, tell_typed, tell_shown) => reason,
         reason = writing.run(&mut output) => reason,
-        reason = guard::ended(state, caller) => End::Closed(reason.to_owned()),
+        reason = guard::ended(state, caller, Reach::Pod(pod)) => End::Right(reason),
     };
     // Nothing is handed on any more, so what was may be counted.
-    if let End::Closed(_) = reason
+    if matches!(reason, End::Closed(_) | End::Right(_))
         && counts
     {
         let bytes = *writing.typed.borrow_and_update();
@@ -177,6 +183,7 @@ pub async fn attach(
         End::Gone => return,
         End::Exit(code) => json!({ "exit": { "code": code } }),
         End::Closed(reason) => json!({ "closed": { "reason": reason } }),
+        End::Right(why) => json!({ "closed": { "reason": why.words(), "final": why.is_final() } }),
     };
     // A browser that has gone in the meantime needs no goodbye.
     if writing.tell(last).await.is_ok()
@@ -208,6 +215,8 @@ enum End {
     Gone,
     Exit(Option<i32>),
     Closed(String),
+    /// The right to it has ended, or the server stops.
+    Right(Why),
 }
 
 /// Input is taken in while the pod is not ready for it, up to a limit: what the client says of the output it has shown

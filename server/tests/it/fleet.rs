@@ -345,6 +345,14 @@ pub struct User<'a> {
     pub token: String,
 }
 
+impl<'a> User<'a> {
+    /// Signed in at this server, with a token that may change.
+    pub async fn sign_in(door: &'a Door, login: &str) -> Self {
+        door.sign_in(login).await;
+        Self { door, token: door.token(login, "write") }
+    }
+}
+
 impl User<'_> {
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.door.api(&self.token, method, path).timeout(SOON)

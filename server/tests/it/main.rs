@@ -2,6 +2,7 @@
 //!
 //! `DATABASE_URL`, `PINACLE_URL` and the `PINACLE_GITHUB_*` variables say where those are; `dev/stack.sh` writes them.
 
+mod activity;
 mod credentials;
 mod database;
 mod doors;
@@ -17,5 +18,7 @@ mod queue;
 mod queue_model;
 mod rest;
 mod restart;
+mod rights;
 mod screen;
 mod stand;
+mod teams;

@@ -43,13 +43,25 @@ const NOBODYS: &str = "00000000-0000-7000-8000-000000000000";
 /// The path with something in place of its parameters.
 fn filled(path: &str, id: &str) -> String {
     let query = if path.ends_with("/files") { "?path=x" } else { "" };
-    path.replace("{id}", id).replace("{owner}", "owner").replace("{name}", "main").replace("{pod}", NOBODYS) + query
+    path.replace("{id}", id)
+        .replace("{owner}", "owner")
+        .replace("{name}", "main")
+        .replace("{pod}", NOBODYS)
+        .replace("{user_id}", NOBODYS)
+        .replace("{invitation_id}", NOBODYS)
+        .replace("{code}", "x")
+        + query
 }
 
 /// A body that the operation takes.
 fn body(method: &Method, path: &str) -> Value {
     match (method.as_str(), path) {
         ("PATCH", "/me") => json!({ "handle": format!("h{:08x}", rand::random::<u32>()) }),
+        ("POST", "/teams") => json!({ "name": "x" }),
+        ("PATCH", "/teams/{id}") => json!({ "name": "x" }),
+        ("PATCH", "/teams/{id}/members/{user_id}") => json!({ "role": "member" }),
+        ("POST", "/teams/{id}/invitations") => json!({ "github_login": "outsider", "role": "member" }),
+        ("POST", "/teams/{id}/pods/take-over") => json!({}),
         ("POST", "/tokens") => json!({ "name": "x", "scope": "read", "expires_days": 1 }),
         ("POST", "/pods") => json!({ "name": format!("p{:08x}", rand::random::<u32>()), "tier": "dev.small" }),
         ("PATCH", "/pods/{id}") => json!({ "name": format!("p{:08x}", rand::random::<u32>()) }),
@@ -117,12 +129,20 @@ async fn somebody_elses_id_and_nobodys_answer_not_found_at_every_path() {
         json(stand.api(&theirs, Method::POST, "/pods").json(&json!({ "name": "theirs", "tier": "dev.small", "repository": "owner/full" }))).await;
     let token = json(stand.api(&theirs, Method::POST, "/tokens").json(&json!({ "name": "x", "scope": "read", "expires_days": 1 }))).await;
     let sessions = json(stand.api(&theirs, Method::GET, "/sessions")).await;
-    let foreign = BTreeMap::from([("pods", &pod["id"]), ("tokens", &token["id"]), ("sessions", &sessions["items"][0]["id"])]);
+    let team = json(stand.api(&theirs, Method::POST, "/teams").json(&json!({ "name": "theirs" }))).await;
+    // One for each kind of id: what one user may change in a while is bounded.
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        let login = stand.new_account().await;
+        stand.sign_in(&login).await;
+        strangers.push(stand.token(&login, "write"));
+    }
+    let foreign = BTreeMap::from([("teams", &team["id"]), ("pods", &pod["id"]), ("tokens", &token["id"]), ("sessions", &sessions["items"][0]["id"])]);
     for operation in operations(&stand).await.iter().filter(|operation| operation.path.contains("{id}")) {
         let noun = operation.path.split('/').nth(1).expect("a noun");
         let theirs = foreign.get(noun).map(|id| id.as_str().expect("an id"));
-        for id in [NOBODYS, "no-id", "%00"].into_iter().chain(theirs) {
-            let (status, problem) = answer(&stand, Some(&mine), operation, id).await;
+        for (id, stranger) in [NOBODYS, "no-id", "%00"].into_iter().chain(theirs).zip(&strangers) {
+            let (status, problem) = answer(&stand, Some(stranger), operation, id).await;
             assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{} {} of {id}: {problem}", operation.method, operation.path);
         }
     }
@@ -283,6 +303,34 @@ async fn every_operation_of_the_document_does_what_it_says() {
     let sessions = operator.get("/sessions").await;
     api.ask("DELETE", "/sessions/{id}", &format!("/sessions/{}", text(&sessions["items"][0]["id"])), Value::Null).await;
     api.ask("DELETE", "/sessions", "/sessions", Value::Null).await;
+
+    let (login, other) = (fleet.new_account().await, fleet.new_account().await);
+    fleet.sign_in(&login).await;
+    let invited = fleet.user(&login).await;
+    let team = api.ask("POST", "/teams", "/teams", json!({ "name": "acme" })).await;
+    let at = |rest: &str| format!("/teams/{}{rest}", text(&team["id"]));
+    api.ask("GET", "/teams/{id}", &at(""), Value::Null).await;
+    api.ask("PATCH", "/teams/{id}", &at(""), json!({ "name": "apex" })).await;
+    let path = "/teams/{id}/invitations";
+    let first = api.ask("POST", path, &at("/invitations"), json!({ "github_login": login, "role": "member" })).await;
+    let second = api.ask("POST", path, &at("/invitations"), json!({ "github_login": other, "role": "member" })).await;
+    api.ask("GET", path, &at("/invitations"), Value::Null).await;
+    let path = "/teams/{id}/invitations/{invitation_id}";
+    let again = api.ask("POST", &format!("{path}/resend"), &at(&format!("/invitations/{}/resend", text(&first["id"]))), Value::Null).await;
+    api.ask("DELETE", path, &at(&format!("/invitations/{}", text(&second["id"]))), Value::Null).await;
+    let code = format!("/invitations/{}", text(&again["code"]));
+    for method in ["GET", "POST"] {
+        let (status, body) = invited.ask(method.parse().expect("a method"), &code, Value::Null).await;
+        assert!(status < 400, "{method} {code}: {body}");
+        api.seen.insert(format!("{method} /invitations/{{code}}"), status);
+    }
+    let members = api.ask("GET", "/teams/{id}/members", &at("/members"), Value::Null).await;
+    let member = format!("/members/{}", text(&members["items"][1]["user_id"]));
+    api.ask("PATCH", "/teams/{id}/members/{user_id}", &at(&member), json!({ "role": "owner" })).await;
+    api.ask("DELETE", "/teams/{id}/members/{user_id}", &at(&member), Value::Null).await;
+    api.ask("POST", "/teams/{id}/pods/take-over", &at("/pods/take-over"), json!({})).await;
+    api.ask("GET", "/teams/{id}/activity", &at("/activity"), Value::Null).await;
+    api.ask("DELETE", "/teams/{id}", &at(""), Value::Null).await;
 
     let new = json!({ "name": format!("p{:08x}", rand::random::<u32>()), "tier": "dev.small", "repository": "owner/full" });
     let pod = api.ask("POST", "/pods", "/pods", new).await;

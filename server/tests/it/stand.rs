@@ -68,7 +68,11 @@ impl Stand {
 
     /// A server with these variables set beside the stack's.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
-        let database = Database::create().await;
+        Self::on(Database::create().await, variables).await
+    }
+
+    /// A server on a database that is there.
+    pub async fn on(database: Database, variables: &[(&str, &str)]) -> Self {
         let folder = env::temp_dir().join(&database.name);
         std::fs::create_dir(&folder).expect("a folder of its own");
         let at = free_port();

@@ -82,11 +82,14 @@ pub async fn running_seconds(db: impl PgExecutor<'_>, id: PodId, since: OffsetDa
     Ok(rows.into_iter().filter_map(|(tier, seconds)| Some((Tier::parse(&tier)?, seconds.max(0.0)))).collect())
 }
 
-/// What the owner's pods take: tier, whether CPU and memory count (not stopped), how many.
+/// What the owner's pods take, and those that others have left behind in teams that it owns: tier, whether CPU and memory count (not stopped), how many.
 pub async fn usage_of(connection: &mut PgConnection, owner: UserId) -> Result<Vec<(String, bool, i64)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT tier, desired = 'running' OR status IN ('provisioning', 'starting', 'running', 'stopping'), count(*)
-         FROM pods WHERE owner_id = $1 AND status <> 'deleted' GROUP BY 1, 2",
+         FROM pods p WHERE status <> 'deleted'
+           AND ((owner_id = $1 AND owner_left_at IS NULL)
+                OR (owner_left_at IS NOT NULL
+                    AND p.team_id IN (SELECT m.team_id FROM team_members m WHERE m.user_id = $1 AND m.role = 'owner'))) GROUP BY 1, 2",
     )
     .bind(owner.0)
     .fetch_all(connection)

@@ -1,7 +1,13 @@
 //! `/pods/{id}/exec`, `/pods/{id}/files`, `/pods/{id}/processes`: what is done inside a pod.
 
 use super::extract::{JsonBody, Params, PathId, PathPair};
-use crate::web::{AppState, files, guard, live::FileQuery, problem::Answer, session::Asker};
+use crate::web::{
+    AppState, files,
+    guard::{self, Reach},
+    live::FileQuery,
+    problem::Answer,
+    session::Asker,
+};
 use axum::{
     Json,
     body::Body,
@@ -40,7 +46,7 @@ async fn exec(
     JsonBody(request): JsonBody<ExecRequest>,
 ) -> Answer<Json<ExecResult>> {
     let _held = state.streams.take(caller.user)?;
-    Ok(Json(guard::while_held(&state, &caller, state.backend.exec(&caller, id, request)).await?))
+    Ok(Json(guard::while_held(&state, &caller, Reach::Pod(id), state.backend.exec(&caller, id, request)).await?))
 }
 
 /// Fetch a file
@@ -85,7 +91,7 @@ async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPa
     let id: PodId = id.parse().map_err(|_| AppError::not_found())?;
     let slot = state.streams.take(caller.user)?;
     let log = state.backend.process_log(&caller, id, &name).await?;
-    let log = log.take_until(guard::ended(state, caller)).map(move |chunk| {
+    let log = log.take_until(guard::ended(state, caller, Reach::Pod(id))).map(move |chunk| {
         let _held = &slot;
         chunk
     });

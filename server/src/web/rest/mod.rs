@@ -11,7 +11,7 @@ mod teams;
 mod terminals;
 
 use super::{
-    AppState,
+    AppState, client,
     problem::{Problem, ProblemBody},
 };
 use crate::account::{caller_for_token, may_change};
@@ -24,7 +24,7 @@ use axum::{
 };
 use extract::ListQuery;
 use http::{
-    HeaderMap, HeaderValue, Method,
+    Extensions, HeaderMap, HeaderValue, Method,
     header::{AUTHORIZATION, CACHE_CONTROL},
 };
 use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, pods::Page};
@@ -104,7 +104,7 @@ async fn authenticate(State(state): State<AppState>, mut request: Request, next:
 }
 
 async fn admit(state: &AppState, request: &mut Request) -> AppResult<()> {
-    let caller = caller(state, request.headers()).await?;
+    let caller = caller(state, request.extensions(), request.headers()).await?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         may_change(&caller)?;
         state.changes.take(caller.user)?;
@@ -114,9 +114,10 @@ async fn admit(state: &AppState, request: &mut Request) -> AppResult<()> {
 }
 
 /// Whose API token a request carries.
-pub(super) async fn caller(state: &AppState, headers: &HeaderMap) -> AppResult<Caller> {
+pub(super) async fn caller(state: &AppState, extensions: &Extensions, headers: &HeaderMap) -> AppResult<Caller> {
     let token = bearer(headers).ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "Send an API token: Authorization: Bearer …"))?;
-    caller_for_token(&state.control, token.expose_secret()).await
+    let address = client::address(extensions, headers, &state.control.config.trusted_proxies);
+    caller_for_token(&state.control, token.expose_secret(), address).await
 }
 
 /// The token of the one Authorization header.

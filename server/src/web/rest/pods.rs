@@ -53,6 +53,8 @@ fn accepted(pod: Pod) -> Accepted {
 #[into_params(parameter_in = Query)]
 struct PodList {
     team_id: Option<TeamId>,
+    /// The slug of a team.
+    team: Option<String>,
     /// Part of name, repository or owner.
     search: Option<String>,
     /// `running`, `moving`, `stopped` or `failed`.
@@ -69,8 +71,8 @@ struct PodList {
 /// Pods that the user may see
 #[utoipa::path(get, path = "/pods", tag = "pods", params(PodList), responses((status = 200, body = Page<Pod>)))]
 async fn pods(State(state): State<AppState>, Asker(caller): Asker, Params(list): Params<PodList>) -> Answer<Json<Page<Pod>>> {
-    let PodList { team_id, search, status, tier, owner, cursor, limit } = list;
-    Ok(Json(state.backend.pods(&caller, PodQuery { team_id, search, status, tier, owner, cursor, limit }).await?))
+    let PodList { team_id, team, search, status, tier, owner, cursor, limit } = list;
+    Ok(Json(state.backend.pods(&caller, PodQuery { team_id, team, search, status, tier, owner, cursor, limit }).await?))
 }
 
 /// Create a pod

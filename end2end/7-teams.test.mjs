@@ -1,0 +1,182 @@
+// A team from nothing: made, joined from a second browser by a link, used together, and left at once.
+import assert from "node:assert/strict";
+import { BASE, except, fitsPhone, fresh, hydrated, open, script, shows, signIn, type } from "./browser.mjs";
+
+/** A new team of whoever is signed in in `page`, by its pages; its address. */
+async function makeTeam(page, name) {
+  await page.goto(`${BASE}/teams/new`);
+  await hydrated(page);
+  await page.getByRole("textbox", { name: "Name" }).fill(name);
+  await page.getByRole("button", { name: "Create team" }).click();
+  await page.waitForURL(new RegExp(`/teams/${name}$`));
+  await page.getByRole("heading", { name, level: 1 }).waitFor();
+  return `${BASE}/teams/${name}`;
+}
+
+/** Deletes the team by its page, with what pods it has. */
+async function endTeam(page, team, name) {
+  await page.goto(team);
+  await hydrated(page);
+  await page.getByRole("button", { name: "More actions" }).click();
+  await page.getByRole("button", { name: "Delete team…" }).click();
+  const dialog = page.getByRole("dialog", { name: `Delete ${name}?` });
+  await dialog.getByLabel(/^Type/).fill(name);
+  await dialog.getByRole("button", { name: /^Delete team/ }).click();
+  await page.waitForURL(`${BASE}/`);
+}
+
+export default {
+  async "a team from nothing: invited by a link, joined from another browser, its pod used by both, and the terminal of who is removed closes"() {
+    const owner = await open();
+    const member = await open();
+    const name = fresh("acme");
+    try {
+      await signIn(owner.page, "owner");
+      await signIn(member.page, "member");
+      const team = await makeTeam(owner.page, name);
+      await hydrated(owner.page);
+      await owner.page.getByLabel("GitHub login or e-mail address").fill("nobody-of-that-name");
+      await owner.page.getByRole("button", { name: `Invite to ${name}` }).click();
+      await owner.page.getByText("GitHub has no account of this login.").waitFor();
+      await owner.page.getByLabel("GitHub login or e-mail address").fill("member");
+      await owner.page.getByRole("button", { name: `Invite to ${name}` }).click();
+      const made = owner.page.getByRole("dialog", { name: "Invitation of member" });
+      const link = (await made.locator("code").innerText()).trim();
+      assert.match(link, /\/invitations\/[\w-]{43}$/);
+      await made.getByRole("button", { name: "Done" }).click();
+      await owner.page.getByRole("row").filter({ hasText: "member" }).getByText(/ends in/).waitFor();
+
+      // The link is this account's alone.
+      const outsider = await open();
+      try {
+        await signIn(outsider.page, "outsider");
+        const answer = await outsider.page.goto(link);
+        assert.equal(answer.status(), 403);
+        await outsider.page.getByText("This invitation is for another account.", { exact: false }).waitFor();
+      } finally {
+        await outsider.close();
+      }
+      await member.page.goto(link);
+      await hydrated(member.page);
+      await member.page.getByRole("button", { name: `Join ${name}` }).click();
+      await member.page.waitForURL(`${team}/pods`);
+      // The owner's page follows.
+      const row = owner.page.locator("#members").getByRole("row").filter({ has: owner.page.getByRole("button", { name: "Remove member" }) });
+      await row.waitFor();
+      await owner.page.getByText("Nobody is invited.", { exact: false }).waitFor();
+
+      // A pod made in the team is there for both; the address says whose it is.
+      await owner.page.goto(`${team}/pods/new`);
+      await hydrated(owner.page);
+      const pod = fresh("pod");
+      await owner.page.getByLabel("Name").fill(pod);
+      assert.equal(await owner.page.getByLabel("Team").locator("option:checked").innerText(), name);
+      await owner.page.getByRole("button", { name: /^Create pod/ }).click();
+      await owner.page.waitForURL(new RegExp(`/teams/${name}/pods/[0-9a-f-]{36}`));
+      await shows(owner.page, "Running");
+      await member.page.getByRole("link", { name: pod, exact: true }).click();
+      await member.page.waitForURL(new RegExp(`/teams/${name}/pods/[0-9a-f-]{36}`));
+      await shows(member.page, "Running");
+      await type(member.page, "echo seen-$((1+1))", "seen-2");
+
+      // Removed, what it has open closes.
+      await owner.page.goto(team);
+      await hydrated(owner.page);
+      await row.getByRole("button", { name: "Remove member" }).click();
+      const dialog = owner.page.getByRole("dialog", { name: `Remove member from ${name}?` });
+      await dialog.getByLabel(/^Type/).fill("member");
+      await dialog.getByRole("button", { name: "Remove member" }).click();
+      await row.waitFor({ state: "detached" });
+      await member.page.getByText(/not in this pod’s team any more|not in this pod's team any more/).first().waitFor({ timeout: 2_000 });
+      const gone = await member.page.goto(`${team}/pods`);
+      assert.equal(gone.status(), 404);
+      await member.page.getByRole("heading", { name: "Nothing here that you can see" }).waitFor();
+
+      // It is told, filtered, and taken away as a file.
+      const told = owner.page.locator("#activity");
+      await told.getByRole("row").filter({ hasText: "removed member" }).waitFor();
+      await told.getByLabel("Kind").selectOption("pods");
+      await told.getByRole("row").filter({ hasText: "removed member" }).waitFor({ state: "detached" });
+      await told.getByRole("row").filter({ hasText: `created pod ${pod}` }).waitFor();
+      const [file] = await Promise.all([owner.page.waitForEvent("download"), told.getByRole("link", { name: "CSV" }).click()]);
+      assert.equal(file.suggestedFilename(), "activity.csv");
+      await endTeam(owner.page, team, name);
+      // The login that nobody has, and the team that is gone; what was the member's to see no more.
+      assert.deepEqual(except(except(owner.errors, 422), 404), []);
+      assert.deepEqual(except(member.errors, 404), []);
+    } finally {
+      await owner.close();
+      await member.close();
+    }
+  },
+
+  async "the switcher and the palette reach every team, and their pages fit a phone"() {
+    const { page, errors, close } = await open();
+    const name = fresh("apex");
+    try {
+      await signIn(page, "two-part-name");
+      const team = await makeTeam(page, name);
+      await hydrated(page);
+      await page.getByRole("button", { name: `Team: ${name}` }).click();
+      await page.getByRole("link", { name: "All teams" }).click();
+      await page.waitForURL(`${BASE}/`);
+      await page.getByRole("button", { name: "Team: All teams" }).click();
+      await page.getByRole("link", { name, exact: true }).click();
+      await page.waitForURL(`${team}/pods`);
+      await page.keyboard.press("Control+K");
+      await page.getByRole("combobox").fill(name);
+      await page.getByRole("option", { name: new RegExp(`Members and activity of ${name}`) }).click();
+      await page.waitForURL(team);
+      // Another name; the address stays.
+      await page.getByRole("button", { name: "Rename" }).click();
+      await page.getByRole("dialog").getByLabel("Name").fill(`${name} two`);
+      await page.getByRole("button", { name: "Rename team" }).click();
+      await page.getByRole("heading", { name: `${name} two`, level: 1 }).waitFor();
+      await page.getByRole("button", { name: `Team: ${name} two` }).waitFor();
+      for (const path of [team, `${team}/pods`, `${team}/pods/new`, `${BASE}/teams/new`]) {
+        await page.goto(path);
+        await hydrated(page);
+        await fitsPhone(page);
+      }
+      await endTeam(page, team, `${name} two`);
+      assert.deepEqual(errors, []);
+    } finally {
+      await close();
+    }
+  },
+
+  async "a team is made and joined without JavaScript"() {
+    const owner = await open({ javaScriptEnabled: false });
+    const guest = await open({ javaScriptEnabled: false });
+    const name = fresh("plain");
+    const scripted = await open();
+    let api;
+    try {
+      await signIn(owner.page, "owner");
+      await signIn(guest.page, "outsider");
+      await signIn(scripted.page, "owner");
+      api = await script(scripted.page);
+      await owner.page.goto(`${BASE}/teams/new`);
+      await owner.page.getByLabel("Name").fill("x\u202e");
+      await owner.page.getByRole("button", { name: "Create team" }).click();
+      await owner.page.getByText("No line breaks", { exact: false }).waitFor();
+      await owner.page.getByLabel("Name").fill(name);
+      await owner.page.getByRole("button", { name: "Create team" }).click();
+      await owner.page.waitForURL(`${BASE}/teams/${name}`);
+      const { items } = await api.ask("GET", "/teams");
+      const { id } = items.find((team) => team.slug === name);
+      const { url } = await api.ask("POST", `/teams/${id}/invitations`, { github_login: "outsider", role: "member" });
+      await guest.page.goto(url);
+      await guest.page.getByRole("button", { name: `Join ${name}` }).click();
+      await guest.page.waitForURL(`${BASE}/teams/${name}/pods`);
+      await owner.page.reload();
+      await owner.page.locator("#members").getByRole("row").filter({ has: owner.page.getByRole("button", { name: "Remove outsider" }) }).waitFor();
+      await api.ask("DELETE", `/teams/${id}`);
+    } finally {
+      await api?.clean();
+      await owner.close();
+      await guest.close();
+      await scripted.close();
+    }
+  },
+};
