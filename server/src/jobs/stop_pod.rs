@@ -8,11 +8,11 @@ use crate::{
     hosts::link,
     pods::store::{PodRow, Release, Seen},
 };
-use pinacle_app::pods::PodStatus;
+use pinacle_app::pods::{PodStatus, timeline::JobStep};
 use pinacle_host::protocol::{Command, HostErrorCode};
 use std::time::Duration;
 
-pub const STEP: &str = "stop";
+const STEP: JobStep = JobStep::Stop;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
@@ -25,7 +25,7 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> 
                 Ok(_) => Ok(((), String::new())),
                 // It was never made there: stopped all the same.
                 Err(error) if error.host_code() == Some(HostErrorCode::NoSuchPod) => Ok(((), String::new())),
-                Err(error) => Err(halt(STEP, error)),
+                Err(error) => Err(halt(STEP.key(), error)),
             }
         };
         run.step(STEP, &host.name, stop).await?;
