@@ -232,7 +232,8 @@ pub async fn release(run: &Run<'_>, row: &PodRow) -> Result<Release, Halt> {
     let Some(now) = store::get(&run.control.db, run.pod).await? else { return Ok(Release::Nothing) };
     let Some(host) = run.host_unless_lost(&now).await?.filter(|_| row.desired() != Desired::Deleted) else { return Ok(Release::Machine) };
     let (pod, fence) = (run.pod.0, run.lease());
-    let command = if now.booted { Command::Stop { pod, fence } } else { Command::Delete { pod, fence } };
+    // A restored Postgres may not remember that it was started: the host does.
+    let command = if now.booted { Command::Stop { pod, fence } } else { Command::Discard { pod, fence } };
     match link::call(run.control, &host, command, SHORT).await {
         Ok(_) if !now.booted => Ok(Release::All),
         Ok(_) => Ok(Release::Machine),
