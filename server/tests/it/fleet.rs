@@ -10,6 +10,7 @@ use pinacle_host::{
     frame::{FrameReader, write_json},
     protocol::{self, Inventory, PROTOCOL, PodSeen, Reply, Request},
 };
+use pinacle_server::db::Db;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::ACCEPT};
 use serde_json::{Value, json};
 use std::{
@@ -274,8 +275,8 @@ impl Fleet {
         assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
     }
 
-    pub async fn database(&self) -> sqlx::PgPool {
-        self.installation.database.connect(2).await
+    pub async fn database(&self) -> Db {
+        self.installation.database.connect(4).await
     }
 
     /// What GitHub answers somebody who asks there, with a token of their own.
@@ -322,6 +323,11 @@ pub async fn inventory(host: usize) -> Inventory {
         Reply::Inventory(inventory) => *inventory,
         other => panic!("{other:?}"),
     }
+}
+
+/// Whether the host's daemon answers.
+pub async fn is_up(host: usize) -> bool {
+    UnixStream::connect(format!("/proc/{}/root/run/pinacle/host.sock", init_of(host))).await.is_ok()
 }
 
 /// As the control plane of this installation would tell it, with a fence above all others.

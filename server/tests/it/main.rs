@@ -2,6 +2,7 @@
 //!
 //! `DATABASE_URL`, `PINACLE_URL` and the `PINACLE_GITHUB_*` variables say where those are; `dev/stack.sh` writes them.
 
+mod chaos;
 mod database;
 mod doors;
 mod fleet;
