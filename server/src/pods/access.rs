@@ -138,7 +138,12 @@ impl ControlPlane {
         let mut tx = self.db.begin().await.map_err(fault)?;
         let written = wishes::write(&mut tx, id, wish, job).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
-        if written { self.pod(caller, id).await } else { Err(self.is_going(caller, id).await) }
+        if written { self.wished(caller, id).await } else { Err(self.is_going(caller, id).await) }
+    }
+
+    /// The pod after a wish, which may be fulfilled by now: what is deleted is no unknown pod to the one who has asked for that.
+    async fn wished(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
+        Ok(self.pod_row(caller, id).await?.into())
     }
 
     /// Why nothing more is done with a pod.
@@ -325,7 +330,7 @@ impl Pods for ControlPlane {
         let wish = WishRow { desired: Some(Desired::Running), reboot: wish == Wish::Restart, ..WishRow::default() };
         let written = wishes::write(&mut tx, id, wish, wishes::job_name(Desired::Running, row.booted)).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
-        if written { self.pod(caller, id).await } else { Err(self.is_going(caller, id).await) }
+        if written { self.wished(caller, id).await } else { Err(self.is_going(caller, id).await) }
     }
 
     async fn approve_setup(&self, caller: &Caller, id: PodId, plan_digest: &str) -> AppResult<Pod> {
