@@ -169,7 +169,8 @@ impl Daemon {
     fn check_free(&self, id: Uuid, address: Ipv4Addr) -> Result<(), HostError> {
         for other in self.store.pods().map_err(failed("the host's pods"))?.into_iter().filter(|other| *other != id) {
             if self.address_of(other) == Some(address) {
-                return Err(HostError::new(HostErrorCode::Invalid, format!("{address} is another pod's")));
+                // Not for good: a pod that has moved to another host leaves it here until the hosts are reconciled.
+                return Err(HostError::new(HostErrorCode::Failed, format!("{address} is still another pod's")));
             }
         }
         Ok(())
