@@ -11,37 +11,9 @@ cd "$ROOT" || exit 1
 "$ROOT/dev/setup.sh" || exit 1
 . "$ROOT/dev/lib.sh"
 
-# --- a stack of this run's own: the first number that nobody holds ---
-
-mkdir -p "$DATA_HOME"
-mine=
-for number in $(seq 1 90); do
-  [ -z "$mine" ] || [ -e "$DATA_HOME/test-$number.lock" ] || continue
-  exec 7>"$DATA_HOME/test-$number.lock"
-  if flock -n 7; then
-    # Nobody runs under this number: what is there is left of a killed run.
-    STACK="test-$number" STACK_NUMBER="$number" "$ROOT/dev/stack.sh" wipe 6>&- 7>&- || say "test-$number could not be swept"
-    # The same lock under another number of this process; children never get it.
-    [ -n "$mine" ] || { mine="$number"; exec 6>&7; }
-  fi
-  exec 7>&-
-done
-[ -n "$mine" ] || die "ninety test stacks are running already"
-STACK="test-$mine" STACK_NUMBER="$mine"
-export STACK STACK_NUMBER
-unset DATABASE_URL "${!PINACLE_GITHUB@}" SERVER_PORT GITHUB_PORT
-. "$ROOT/dev/lib.sh"
+. "$ROOT/dev/own-stack.sh"
+own_stack
 results="$(mktemp -d)"
-
-end() {
-  trap '' INT TERM
-  trap - EXIT
-  "$ROOT/dev/stack.sh" wipe 6>&-
-  rm -rf "$results"
-}
-trap end EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
 
 # --- counting ---
 
@@ -82,7 +54,9 @@ counted "tests of the stand-in for GitHub" cargo test -p pinacle-dev-github --no
 counted "tests of the pod host" cargo test -p pinacle-host --features daemon --no-fail-fast
 counted "tests of the pages and the control plane" cargo test -p pinacle-app -p pinacle-server --no-fail-fast
 
-# The hosts that those tests joined to servers of their own begin anew.
+# The hosts that those tests joined to servers of their own begin anew; faults have them, and Postgres, to themselves.
+[ "$HOSTS" -eq 0 ] || step "fresh hosts" setsid -w "$ROOT/dev/hosts.sh" anew "$HOSTS"
+counted "a sample of all faults (make chaos: all of them)" cargo test -p pinacle-app -p pinacle-server --test it -- --ignored --nocapture chaos
 [ "$HOSTS" -eq 0 ] || step "fresh hosts" setsid -w "$ROOT/dev/hosts.sh" anew "$HOSTS"
 step "server" setsid -w "$ROOT/dev/stack.sh" serve
 [ "$HOSTS" -eq 0 ] || step "hosts join" "$ROOT/dev/join.sh" "$HOSTS"

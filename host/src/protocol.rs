@@ -88,6 +88,8 @@ pub enum Command {
     Orphan { pod: Uuid, fence: i64 },
     /// Remove everything of the pod; the fence is remembered for 30 days.
     Delete { pod: Uuid, fence: i64 },
+    /// As `Delete` for a pod that never started here; as `Orphan` for one that did, whatever the control plane remembers of it.
+    Discard { pod: Uuid, fence: i64 },
     /// Answers `Pod`.
     Pod { pod: Uuid },
     /// Stream: a `StreamOutput::Report` at once and whenever processes or ports change, and every 5 s for the meters.

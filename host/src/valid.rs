@@ -24,7 +24,8 @@ type Checked = Result<(), HostError>;
 /// Whether every value of the command is one that may be.
 pub fn command(command: &Command) -> Checked {
     match command {
-        Command::Hello | Command::Inventory | Command::Stop { .. } | Command::Orphan { .. } | Command::Delete { .. } => Ok(()),
+        Command::Hello | Command::Inventory => Ok(()),
+        Command::Stop { .. } | Command::Orphan { .. } | Command::Delete { .. } | Command::Discard { .. } => Ok(()),
         Command::Pod { .. } | Command::Watch { .. } | Command::Terminals { .. } | Command::Network { .. } => Ok(()),
         Command::Layer { disk_bytes, .. } => check(DISK_BYTES.contains(disk_bytes), "a disk of that size"),
         Command::Sandbox { hostname, cpu_milli, memory_bytes, generation, .. } => {

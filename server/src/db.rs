@@ -10,6 +10,8 @@ pub type Db = sqlx::PgPool;
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: &str = "30s";
+/// A worker that is paused within a transaction holds up whoever takes its pods over, and their users' wishes, no longer than this.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
@@ -44,7 +46,7 @@ pub async fn is_current(db: &Db) -> Result<bool, sqlx::Error> {
 pub async fn connect(url: &str, connections: u32) -> Result<Db, sqlx::Error> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("pinacle")
-        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT)]);
+        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT)]);
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await
 }
 

@@ -12,17 +12,53 @@ pub enum Part {
     Setup,
 }
 
+/// Names each step once, so that `ALL` can't lack one.
+macro_rules! job_steps {
+    ($($step:ident $key:literal),* $(,)?) => {
+        /// Every step that a pod's job takes. One that is not named here can't be begun.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum JobStep {
+            $($step),*
+        }
+
+        impl JobStep {
+            pub const ALL: &[Self] = &[$(Self::$step),*];
+
+            /// As events and failures have it.
+            pub const fn key(self) -> &'static str {
+                match self {
+                    $(Self::$step => $key),*
+                }
+            }
+        }
+    };
+}
+
+job_steps!(
+    Reserve "reserve",
+    Address "address",
+    Layer "layer",
+    Sandbox "sandbox",
+    Keys "keys",
+    Clone "clone",
+    Install "install",
+    Processes "processes",
+    Health "health",
+    Stop "stop",
+    Delete "delete",
+);
+
 /// Every step on the way to a pod that is ready, in order: key, words for a person, part.
 pub const STEPS: [(&str, &str, Part); 9] = [
-    ("reserve", "Reserve a host", Part::Machine),
-    ("address", "Address", Part::Machine),
-    ("layer", "Layer", Part::Machine),
-    ("sandbox", "Sandbox", Part::Machine),
-    ("keys", "Keys and secrets", Part::Machine),
-    ("clone", "Clone", Part::Setup),
-    ("install", "Install", Part::Setup),
-    ("processes", "Processes", Part::Setup),
-    ("health", "Health", Part::Setup),
+    (JobStep::Reserve.key(), "Reserve a host", Part::Machine),
+    (JobStep::Address.key(), "Address", Part::Machine),
+    (JobStep::Layer.key(), "Layer", Part::Machine),
+    (JobStep::Sandbox.key(), "Sandbox", Part::Machine),
+    (JobStep::Keys.key(), "Keys and secrets", Part::Machine),
+    (JobStep::Clone.key(), "Clone", Part::Setup),
+    (JobStep::Install.key(), "Install", Part::Setup),
+    (JobStep::Processes.key(), "Processes", Part::Setup),
+    (JobStep::Health.key(), "Health", Part::Setup),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

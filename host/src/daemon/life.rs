@@ -47,6 +47,7 @@ impl Daemon {
             Command::Stop { pod, fence } => self.stop(pod, fence).await,
             Command::Orphan { pod, fence } => self.orphan(pod, fence).await,
             Command::Delete { pod, fence } => self.delete(pod, fence).await,
+            Command::Discard { pod, fence } => self.discard(pod, fence).await,
             Command::Configure { pod, fence, .. } | Command::Processes { pod, fence, .. } => {
                 let _turn = self.turn(pod, fence).await?;
                 client::command(&self.running(pod)?.boot, command, INSIDE_DEADLINE).await
@@ -104,6 +105,7 @@ impl Daemon {
             let taken_back = self.orphans.take_back(&pod.place).map_err(failed("the pod's layer, which was set aside"))?;
             if taken_back {
                 tracing::info!(pod = %id, "took its layer back");
+                self.remember_start(id)?;
             } else if must_exist {
                 self.forget_empty(turn);
                 return Err(HostError::new(HostErrorCode::NoSuchPod, "this host has no layer of the pod"));
@@ -112,6 +114,13 @@ impl Daemon {
         rootfs::ensure_layer(&pod.place, disk_bytes).await?;
         self.remember_size(id, disk_bytes)?;
         Ok(Reply::Done)
+    }
+
+    /// What was set aside may hold somebody's work, and goes on doing so.
+    fn remember_start(&self, id: Uuid) -> Result<(), HostError> {
+        let mut record = self.store.record(id).map_err(failed("what is known of the pod"))?;
+        record.generation = record.generation.max(1);
+        self.store.keep_record(id, &record).map_err(failed("what is known of the pod"))
     }
 
     fn remember_size(&self, id: Uuid, disk_bytes: u64) -> Result<(), HostError> {
@@ -160,7 +169,8 @@ impl Daemon {
     fn check_free(&self, id: Uuid, address: Ipv4Addr) -> Result<(), HostError> {
         for other in self.store.pods().map_err(failed("the host's pods"))?.into_iter().filter(|other| *other != id) {
             if self.address_of(other) == Some(address) {
-                return Err(HostError::new(HostErrorCode::Invalid, format!("{address} is another pod's")));
+                // Not for good: a pod that has moved to another host leaves it here until the hosts are reconciled.
+                return Err(HostError::new(HostErrorCode::Failed, format!("{address} is still another pod's")));
             }
         }
         Ok(())
@@ -266,7 +276,11 @@ impl Daemon {
 
     async fn orphan(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
         let turn = self.turn(id, fence).await?;
-        let pod = &turn.pod;
+        self.set_aside(turn).await
+    }
+
+    async fn set_aside(&self, turn: Turn) -> Result<Reply, HostError> {
+        let (pod, id) = (&turn.pod, turn.pod.place.id);
         self.end_sandbox(pod).await?;
         self.orphans.set_aside(&pod.place).map_err(failed("the layer of a pod that nobody knows"))?;
         // What is known of the pod goes last: killed before, the daemon lists the pod and is told again.
@@ -279,7 +293,18 @@ impl Daemon {
     async fn delete(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
         let turn = self.wait(id).await?;
         self.store.raise_fence_to_make_room(id, fence)?;
-        let pod = &turn.pod;
+        self.remove(turn).await
+    }
+
+    async fn discard(&self, id: Uuid, fence: i64) -> Result<Reply, HostError> {
+        let turn = self.turn(id, fence).await?;
+        // Written before each boot. What can't be read may have been one.
+        let may_have_started = self.store.record(id).map_or(true, |record| record.generation > 0) || self.orphans.has(id);
+        if may_have_started { self.set_aside(turn).await } else { self.remove(turn).await }
+    }
+
+    async fn remove(&self, turn: Turn) -> Result<Reply, HostError> {
+        let (pod, id) = (&turn.pod, turn.pod.place.id);
         self.end_sandbox(pod).await?;
         rootfs::remove(&pod.place).await?;
         self.orphans.remove(id).map_err(failed("the pod's layer, which was set aside"))?;

@@ -36,8 +36,20 @@ async fn the_layer_of_a_pod_that_nobody_knows_is_kept_for_a_week_and_taken_back(
     assert!(boot(&mut plane, pod, address, 3).await.started);
     assert_eq!(run(&host, pod, "cat file").await.text(), "kept");
 
+    // Of what has started, nothing is discarded; nor of what was taken back and has not been started again.
+    plane.done(Command::Discard { pod, fence: 4 }).await;
+    assert_eq!(inventory(&mut plane).await.orphans.len(), 1);
+    plane.done(layer(4, true)).await;
+    plane.done(Command::Discard { pod, fence: 4 }).await;
+    plane.done(Command::Discard { pod, fence: 4 }).await;
+    assert_eq!(inventory(&mut plane).await.orphans.len(), 1);
+    let never = Uuid::from_u128(61);
+    plane.done(Command::Layer { pod: never, fence: 1, disk_bytes: DISK, must_exist: false }).await;
+    plane.done(Command::Discard { pod: never, fence: 1 }).await;
+    assert_eq!(plane.refused(Command::Pod { pod: never }).await, HostErrorCode::NoSuchPod);
+    assert_eq!(inventory(&mut plane).await.orphans.len(), 1);
+
     // Another week, and a daemon that has just come up.
-    plane.done(Command::Orphan { pod, fence: 4 }).await;
     host.shell("touch -d '169 hours ago' $1/orphaned/$2.img", &[&host.state, &pod.to_string()]).await;
     host.kill().await;
     host.serve().await;

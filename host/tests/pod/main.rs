@@ -220,7 +220,7 @@ async fn commands_that_are_not_for_this_host_are_refused() {
     assert_eq!(plane.refused(sandbox(pod, 9, 1)).await, HostErrorCode::Invalid, "without a network");
     plane.done(Command::Network { pod, fence: 9, address: host.pod_address(5) }).await;
     let other = Uuid::from_u128(3);
-    assert_eq!(plane.refused(Command::Network { pod: other, fence: 1, address: host.pod_address(5) }).await, HostErrorCode::Invalid, "taken");
+    assert_eq!(plane.refused(Command::Network { pod: other, fence: 1, address: host.pod_address(5) }).await, HostErrorCode::Failed, "taken");
     plane.done(Command::Delete { pod, fence: 10 }).await;
     assert_eq!(host.traces().await, "");
     host.end().await;

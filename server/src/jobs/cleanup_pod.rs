@@ -11,11 +11,11 @@ use crate::{
         store::{self, PodRow, Release, Seen},
     },
 };
-use pinacle_app::pods::PodStatus;
+use pinacle_app::pods::{PodStatus, timeline::JobStep};
 use pinacle_host::protocol::Command;
 use std::time::Duration;
 
-pub const STEP: &str = "delete";
+const STEP: JobStep = JobStep::Delete;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
@@ -25,7 +25,7 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<(), Halt> 
         let _place = job.place(host.id).await?;
         let command = Command::Delete { pod: run.pod.0, fence: run.lease() };
         let delete =
-            async { link::call(run.control, &host, command, DEADLINE).await.map(|_| ((), String::new())).map_err(|error| halt(STEP, error)) };
+            async { link::call(run.control, &host, command, DEADLINE).await.map(|_| ((), String::new())).map_err(|error| halt(STEP.key(), error)) };
         run.step(STEP, &host.name, delete).await?;
     }
     run.observe(Seen {

@@ -19,7 +19,7 @@ use crate::{
 };
 use pinacle_app::{
     ids::{HostId, UserId},
-    pods::{Desired, PodStatus},
+    pods::{Desired, PodStatus, timeline::JobStep},
 };
 use pinacle_host::protocol::{Command, PodConfig, Reply, SandboxState};
 use serde_json::json;
@@ -43,7 +43,7 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget
     }
     if let Some(host) = runs_already(run, row).await? {
         if git_access::is_due(row) {
-            match configure(run, row, &host, "keys", true).await {
+            match configure(run, row, &host, JobStep::Keys, true).await {
                 Err(halt @ (Halt::Lost | Halt::Database(_))) => return Err(halt),
                 // What it has is good for a while yet, and it is due again in a minute.
                 Err(halt) => tracing::warn!(?halt, pod = %run.pod, "a pod's access to its repository could not be renewed"),
@@ -65,7 +65,7 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget
         let status = if row.booted { PodStatus::Starting } else { PodStatus::Provisioning };
         run.observe(Seen { status: Some(status), failure: Some(None), waiting_for: Some(None), ..Seen::default() }).await?;
     }
-    let (host, address) = run.step_since(began, "reserve", row.tier.as_str(), async { reserved }).await?;
+    let (host, address) = run.step_since(began, JobStep::Reserve, row.tier.as_str(), async { reserved }).await?;
     let _place = job.place(host.id).await?;
     run.still_wished().await?;
     boot(run, row, &host, address).await?;
@@ -106,7 +106,7 @@ async fn ended_by_itself(run: &Run<'_>, why: &str) -> Result<(), Halt> {
         "crashed" => "its sandbox broke down",
         other => other,
     };
-    run.note("sandbox", &format!("The machine ended by itself: {words}.\n"), json!({ "ended": why })).await?;
+    run.note(JobStep::Sandbox, &format!("The machine ended by itself: {words}.\n"), json!({ "ended": why })).await?;
     if event_store::ended_by_itself(&run.control.db, run.pod).await? < MOST_ENDS_AN_HOUR {
         return Ok(());
     }
@@ -152,19 +152,19 @@ async fn reserve(run: &Run<'_>, row: &PodRow) -> Result<((HostTarget, IpAddr), S
 
 async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -> Result<(), Halt> {
     let (pod, fence, tier) = (run.pod.0, run.lease(), row.tier());
-    let call = |step: &'static str, command: Command, deadline: Duration| async move {
-        link::call(run.control, host, command, deadline).await.map_err(|error| halt(step, error))
+    let call = |step: JobStep, command: Command, deadline: Duration| async move {
+        link::call(run.control, host, command, deadline).await.map_err(|error| halt(step.key(), error))
     };
     let IpAddr::V4(address) = address else { return Err(Halt::Final(failure("address", "refused", "Pods have IPv4 addresses.", ""))) };
     let gb = format!("{} GB", tier.disk_gb());
-    let network = call("address", Command::Network { pod, fence, address }, SHORT);
+    let network = call(JobStep::Address, Command::Network { pod, fence, address }, SHORT);
     // A layer that was started once is never made anew: an empty disk would stand in its place.
-    let layer = call("layer", Command::Layer { pod, fence, disk_bytes: tier.disk_bytes(), must_exist: row.booted }, SHORT);
+    let layer = call(JobStep::Layer, Command::Layer { pod, fence, disk_bytes: tier.disk_bytes(), must_exist: row.booted }, SHORT);
     // Neither needs the other: while the host does the one, the other is on its way.
     let words = address.to_string();
     let (networked, layered) = tokio::join!(
-        run.step("address", &words, async { network.await.map(|_| ((), words.clone())) }),
-        run.step("layer", &gb, async { layer.await.map(|_| ((), gb.clone())) }),
+        run.step(JobStep::Address, &words, async { network.await.map(|_| ((), words.clone())) }),
+        run.step(JobStep::Layer, &gb, async { layer.await.map(|_| ((), gb.clone())) }),
     );
     networked.and(layered)?;
     run.still_wished().await?;
@@ -180,18 +180,18 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
         memory_bytes: tier.memory_bytes(),
     };
     let size = format!("{} vCPU, {} GB", tier.cores(), tier.memory_gb());
-    let sandbox = call("sandbox", sandbox, BOOT);
-    run.step("sandbox", &size, async { sandbox.await.map(|_| ((), size.clone())) }).await?;
-    let told = async { configure(run, row, host, "keys", false).await.map(|words| ((), words)) };
-    run.step("keys", "git identity", told).await
+    let sandbox = call(JobStep::Sandbox, sandbox, BOOT);
+    run.step(JobStep::Sandbox, &size, async { sandbox.await.map(|_| ((), size.clone())) }).await?;
+    let told = async { configure(run, row, host, JobStep::Keys, false).await.map(|words| ((), words)) };
+    run.step(JobStep::Keys, "git identity", told).await
 }
 
 /// Tells the pod who commits in it and how its git gets at its repository; `again` has that settled once more. Answers in words
 /// with the way that git takes; a failure is `step`'s.
-pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: &'static str, again: bool) -> Result<String, Halt> {
+pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep, again: bool) -> Result<String, Halt> {
     let (config, words) = config(run, row, again).await;
     let command = Command::Configure { pod: run.pod.0, fence: run.lease(), config };
-    link::call(run.control, host, command, SHORT).await.map(|_| words).map_err(|error| halt(step, error))
+    link::call(run.control, host, command, SHORT).await.map(|_| words).map_err(|error| halt(step.key(), error))
 }
 
 /// Who commits in the pod, and how git may fetch and push at GitHub. Without them the pod still runs.
@@ -232,7 +232,8 @@ pub async fn release(run: &Run<'_>, row: &PodRow) -> Result<Release, Halt> {
     let Some(now) = store::get(&run.control.db, run.pod).await? else { return Ok(Release::Nothing) };
     let Some(host) = run.host_unless_lost(&now).await?.filter(|_| row.desired() != Desired::Deleted) else { return Ok(Release::Machine) };
     let (pod, fence) = (run.pod.0, run.lease());
-    let command = if now.booted { Command::Stop { pod, fence } } else { Command::Delete { pod, fence } };
+    // A restored Postgres may not remember that it was started: the host does.
+    let command = if now.booted { Command::Stop { pod, fence } } else { Command::Discard { pod, fence } };
     match link::call(run.control, &host, command, SHORT).await {
         Ok(_) if !now.booted => Ok(Release::All),
         Ok(_) => Ok(Release::Machine),

@@ -85,10 +85,12 @@ async fn one_host(control: &ControlPlane, host: &HostTarget, inventory: &Invento
     }
     for pod in elsewhere {
         let command = match known.get(&pod.pod) {
-            // Deleted, or never started and made elsewhere since.
-            Some(false) => Command::Delete { pod: pod.pod, fence: lease },
-            // What holds somebody's work, or may, is set aside.
-            Some(true) | None => Command::Orphan { pod: pod.pod, fence: lease },
+            // Deleted.
+            Some(true) => Command::Delete { pod: pod.pod, fence: lease },
+            // Made elsewhere since, and most likely never started here; the host knows.
+            Some(false) => Command::Discard { pod: pod.pod, fence: lease },
+            // What may hold somebody's work is set aside.
+            None => Command::Orphan { pod: pod.pod, fence: lease },
         };
         tracing::warn!(pod = %pod.pod, host = host.name, ?command, "removing what is not meant to be here");
         ask(control, host, command).await;

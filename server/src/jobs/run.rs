@@ -13,7 +13,7 @@ use crate::{
 };
 use pinacle_app::{
     ids::{HostId, PodId},
-    pods::{EventKind, EventStream, Failure},
+    pods::{EventKind, EventStream, Failure, timeline::JobStep},
 };
 use pinacle_host::protocol::HostErrorCode;
 use serde_json::json;
@@ -172,14 +172,14 @@ impl Run<'_> {
     }
 
     /// A line of the log that belongs to a step but to no run of it.
-    pub async fn note(&self, step: &'static str, text: &str, data: serde_json::Value) -> Result<(), Halt> {
-        let event = self.event(step, EventKind::Output, text, Some(data));
+    pub async fn note(&self, step: JobStep, text: &str, data: serde_json::Value) -> Result<(), Halt> {
+        let event = self.event(step.key(), EventKind::Output, text, Some(data));
         self.log(vec![NewEvent { stream: Some(EventStream::Stderr), ..event }]).await
     }
 
     /// Begins a step; `what` says what with.
-    pub async fn begin(&self, step: &'static str, what: &str) -> Result<Step<'_>, Halt> {
-        self.log(vec![self.event(step, EventKind::Begin, what, None)]).await?;
+    pub async fn begin(&self, step: JobStep, what: &str) -> Result<Step<'_>, Halt> {
+        self.log(vec![self.event(step.key(), EventKind::Begin, what, None)]).await?;
         Ok(Step {
             run: self,
             step,
@@ -194,7 +194,7 @@ impl Run<'_> {
     }
 
     /// A step whose work is one future; its text, when it is done, says what came of it.
-    pub async fn step<T>(&self, step: &'static str, what: &str, work: impl Future<Output = Result<(T, String), Halt>>) -> Result<T, Halt> {
+    pub async fn step<T>(&self, step: JobStep, what: &str, work: impl Future<Output = Result<(T, String), Halt>>) -> Result<T, Halt> {
         self.step_since(Instant::now(), step, what, work).await
     }
 
@@ -202,7 +202,7 @@ impl Run<'_> {
     pub async fn step_since<T>(
         &self,
         began: Instant,
-        step: &'static str,
+        step: JobStep,
         what: &str,
         work: impl Future<Output = Result<(T, String), Halt>>,
     ) -> Result<T, Halt> {
@@ -245,7 +245,7 @@ impl Run<'_> {
 /// A step that is under way: its output goes to the log, the head as it comes, the tail at its end.
 pub struct Step<'a> {
     run: &'a Run<'a>,
-    step: &'static str,
+    step: JobStep,
     began: Instant,
     /// Bytes that were written as they came.
     head: usize,
@@ -259,7 +259,7 @@ pub struct Step<'a> {
 
 impl Step<'_> {
     pub fn name(&self) -> &'static str {
-        self.step
+        self.step.key()
     }
 
     /// Takes a piece of output.
@@ -289,7 +289,7 @@ impl Step<'_> {
     }
 
     fn line(&self, stream: EventStream, text: &str) -> NewEvent {
-        NewEvent { stream: Some(stream), ..self.run.event(self.step, EventKind::Output, text, None) }
+        NewEvent { stream: Some(stream), ..self.run.event(self.step.key(), EventKind::Output, text, None) }
     }
 
     /// The last of its output, at most 8 KiB.
@@ -305,7 +305,7 @@ impl Step<'_> {
         }
         events.extend(self.tail.iter().map(|(stream, text)| self.line(*stream, text)));
         let milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        events.push(self.run.event(self.step, EventKind::End, text, Some(json!({ "outcome": outcome, "ms": milliseconds }))));
+        events.push(self.run.event(self.step.key(), EventKind::End, text, Some(json!({ "outcome": outcome, "ms": milliseconds }))));
         self.run.log(events).await
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 use pinacle_app::{
     ids::UserId,
-    pods::{Desired, Failure, GitWay, Plan, PodStatus, RepositoryAddress, Setup, SetupState},
+    pods::{Desired, Failure, GitWay, Plan, PodStatus, RepositoryAddress, Setup, SetupState, timeline::JobStep},
 };
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
         if again || matches!(row.setup(), SetupState::None | SetupState::Running) {
             if again {
                 // What was changed at GitHub meanwhile counts.
-                provision_pod::configure(run, &row, host, "clone", true).await?;
+                provision_pod::configure(run, &row, host, JobStep::Clone, true).await?;
             }
             return whole(&shell, &row, &address).await;
         }
@@ -120,9 +120,9 @@ async fn is_own(run: &Run<'_>, row: &PodRow, address: &RepositoryAddress) -> boo
 
 async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
     let Some(command) = plan.install.as_deref() else {
-        return shell.run.step("install", "nothing to install", async { Ok(((), "nothing to install".to_owned())) }).await;
+        return shell.run.step(JobStep::Install, "nothing to install", async { Ok(((), "nothing to install".to_owned())) }).await;
     };
-    let mut step = shell.run.begin("install", command.lines().next().unwrap_or_default()).await?;
+    let mut step = shell.run.begin(JobStep::Install, command.lines().next().unwrap_or_default()).await?;
     let argv = ["bash", "-lc", command];
     let limit = Duration::from_secs(shell.run.control.config.setup.install_seconds.into());
     let ended = shell.logged(&mut step, &argv, &[], Some(&shell.folder), Limits { whole: limit, silence: None }).await;
@@ -160,7 +160,7 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
 }
 
 async fn wait_for_approval(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {
-    let step = run.begin("install", "waits for approval").await?;
+    let step = run.begin(JobStep::Install, "waits for approval").await?;
     step.end("wait", "Nothing of this repository runs before you approve its plan.").await?;
     let plan_digest = Some(digest(&plan));
     let setup = Setup { state: SetupState::AwaitingApproval, step: Some("install".to_owned()), plan: Some(plan), plan_digest, ..Setup::default() };

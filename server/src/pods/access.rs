@@ -161,7 +161,7 @@ impl ControlPlane {
         let mut tx = self.db.begin().await.map_err(fault)?;
         self.finish_wish(caller, row, wish, job, action, &mut tx).await?;
         tx.commit().await.map_err(fault)?;
-        self.pod(caller, row.id()).await
+        self.wished(caller, row.id()).await
     }
 
     /// Writes a wish and what is told of it, in the transaction that it is given.
@@ -178,6 +178,11 @@ impl ControlPlane {
             return Err(self.is_going(caller, row.id()).await);
         }
         record(tx, caller, row, action, "").await
+    }
+
+    /// The pod after a wish, which may be fulfilled by now: what is deleted is no unknown pod to the one who has asked for that.
+    async fn wished(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
+        Ok(self.pod_row(caller, id).await?.into())
     }
 
     /// Why nothing more is done with a pod.
@@ -392,7 +397,7 @@ impl Pods for ControlPlane {
         let wish = WishRow { desired: Some(Desired::Running), reboot: wish == Wish::Restart, ..WishRow::default() };
         self.finish_wish(caller, &row, wish, wishes::job_name(Desired::Running, row.booted), action, &mut tx).await?;
         tx.commit().await.map_err(fault)?;
-        self.pod(caller, id).await
+        self.wished(caller, id).await
     }
 
     async fn approve_setup(&self, caller: &Caller, id: PodId, plan_digest: &str) -> AppResult<Pod> {

@@ -2,7 +2,7 @@
 //! tests with pods share it: one server, one database, one worker of its own process. It ends with this process.
 
 use crate::{
-    database::Database,
+    database::{self, Database},
     stand::{Door, program, variable},
 };
 use futures::StreamExt;
@@ -10,6 +10,7 @@ use pinacle_host::{
     frame::{FrameReader, write_json},
     protocol::{self, Inventory, PROTOCOL, PodSeen, Reply, Request},
 };
+use pinacle_server::db::Db;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::ACCEPT};
 use serde_json::{Value, json};
 use std::{
@@ -78,7 +79,7 @@ fn data() -> PathBuf {
     Path::new(&variable("PINACLE_SSH_KEY_FILE")).ancestors().nth(2).expect("a folder of the stack").to_owned()
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
@@ -148,14 +149,18 @@ fn with_log(mut command: Command, log: &Path) -> Command {
 
 /// The stack's host, as an operator would let it in.
 async fn join(door: &Door, token: &str, host: usize) {
-    let address = Command::new("bash").args(["-c", ". dev/lib.sh; host_address \"$1\"", "-", &host.to_string()]).current_dir(root()).output();
-    let address = String::from_utf8(address.expect("bash runs").stdout).expect("text");
-    let new = json!({ "name": format!("host{host}"), "transport": "ssh", "address": address, "port": 22 });
+    let new = json!({ "name": format!("host{host}"), "transport": "ssh", "address": address_of(host), "port": 22 });
     let answer = door.api(token, Method::POST, "/hosts").json(&new).send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::CREATED);
     let invited: Value = answer.json().await.expect("JSON");
     let joined = join_with(door, host, invited["join_token"].as_str().expect("a token"));
     assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+}
+
+/// Where the host's sshd listens.
+pub fn address_of(host: usize) -> String {
+    let address = Command::new("bash").args(["-c", ". dev/lib.sh; host_address \"$1\"", "-", &host.to_string()]).current_dir(root()).output();
+    String::from_utf8(address.expect("bash runs").stdout).expect("text")
 }
 
 /// `pinacle-host join` on a host. All of the host's but its network: the server listens on this machine's loopback alone.
@@ -173,7 +178,7 @@ fn join_with(door: &Door, host: usize, token: &str) -> Output {
 }
 
 /// The number of the process that is PID 1 on a host.
-fn init_of(host: usize) -> String {
+pub fn init_of(host: usize) -> String {
     let file = data().join(format!("hosts/h{host}/init.pid"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     text.split_whitespace().next().expect("a number").to_owned()
@@ -246,13 +251,38 @@ impl Fleet {
     }
 
     pub async fn begin_worker(&self) {
-        let installation = self.installation;
-        let command = command(&installation.database.url, &["worker"]);
-        *installation.worker.lock().await = begin(with_log(command, &installation.folder.join("worker.log")));
+        *self.installation.worker.lock().await = self.worker(&[]);
     }
 
-    pub async fn database(&self) -> sqlx::PgPool {
-        self.installation.database.connect(2).await
+    /// One more worker, with these variables set beside the others.
+    pub fn worker(&self, variables: &[(&str, &str)]) -> Child {
+        let mut command = command(&self.installation.database.url, &["worker"]);
+        command.envs(variables.iter().copied());
+        begin(with_log(command, &self.installation.folder.join("worker.log")))
+    }
+
+    /// Of the installation's database, as it is now.
+    pub fn copy(&self) -> database::Copy {
+        self.installation.database.copy()
+    }
+
+    /// The installation's database as it was then, while no worker is there.
+    pub async fn restore(&self, copy: database::Copy) {
+        self.installation.database.restore(copy).await;
+    }
+
+    /// Lets a host in once more, as an operator would.
+    pub async fn join_again(&self, host: &Value) {
+        let operator = self.user("operator").await;
+        let (status, invited) = operator.ask(Method::POST, &format!("/hosts/{}/rejoin", host["id"].as_str().expect("an id")), Value::Null).await;
+        assert_eq!(status, 201, "{invited}");
+        let number = number_of(&json!({ "host": host["name"] }));
+        let joined = join_with(&self.door, number, invited["join_token"].as_str().expect("a token"));
+        assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+    }
+
+    pub async fn database(&self) -> Db {
+        self.installation.database.connect(4).await
     }
 
     /// What GitHub answers somebody who asks there, with a token of their own.
@@ -301,6 +331,11 @@ pub async fn inventory(host: usize) -> Inventory {
     }
 }
 
+/// Whether the host's daemon answers.
+pub async fn is_up(host: usize) -> bool {
+    UnixStream::connect(format!("/proc/{}/root/run/pinacle/host.sock", init_of(host))).await.is_ok()
+}
+
 /// As the control plane of this installation would tell it, with a fence above all others.
 pub async fn tell(host: usize, db: &sqlx::PgPool, command: protocol::Command) {
     let (id, epoch): (uuid::Uuid, i32) = sqlx::query_as("SELECT id, epoch FROM installation").fetch_one(db).await.expect("the installation");
@@ -323,14 +358,24 @@ pub async fn seen_on(host: usize, id: &str) -> Option<PodSeen> {
 
 /// Everything on a host that carries a pod's id: nothing, after it was deleted. The fence alone is kept.
 pub fn traces(host: usize, id: &str) -> String {
-    let simple = id.replace('-', "");
-    let short = &simple[21..];
+    traces_of(host, &[id], &[id])
+}
+
+/// Everything on a host of the sandboxes of `idle` pods and of the disks of `gone` ones.
+pub fn traces_of(host: usize, idle: &[&str], gone: &[&str]) -> String {
+    let simple = |id: &str| id.replace('-', "");
+    let long: Vec<String> = idle.iter().flat_map(|id| [(*id).to_owned(), simple(id)]).collect();
+    let short: Vec<String> = idle.iter().map(|id| simple(id)[21..].to_owned()).collect();
+    // Nothing is found by a pattern of nothing.
+    let any = |words: Vec<String>| if words.is_empty() { "no pod at all".to_owned() } else { words.join("|") };
+    let (long, short, disks) = (any(long), any(short), any(gone.iter().map(|id| (*id).to_owned()).collect()));
     on_host(
         host,
         &format!(
-            "grep -E '{id}|{simple}' /proc/self/mountinfo; ip -o link show | grep {short}; ls /run/netns | grep {short}; nft list ruleset | grep {short}
-             find /sys/fs/cgroup -type d | grep -E '{id}|{simple}'; losetup -a 2>/dev/null | grep {id}; pgrep -af '{id}|{simple}'
-             find /var/lib/pinacle /run -path '*/fences/*' -prune -o -print | grep -E '{id}|{simple}'; true"
+            "grep -E '{long}' /proc/self/mountinfo; ip -o link show | grep -E '{short}'; ls /run/netns | grep -E '{short}'
+             nft list ruleset | grep -E '{short}'; find /sys/fs/cgroup -type d -path '*/pinacle-*' | grep -E '{long}'
+             losetup -a 2>/dev/null | grep -E '{long}'; pgrep -af '{long}'; find /run | grep -E '{long}'
+             find /var/lib/pinacle -path '*/fences/*' -prune -o -print | grep -E '{disks}'; true"
         ),
     )
     .lines()

@@ -240,6 +240,92 @@ async fn many_pods_that_nobody_knows_are_left_alone_until_an_operator_has_looked
     assert_eq!(operator.ask(Method::POST, &format!("/hosts/{other}/activate"), Value::Null).await.0, 200);
 }
 
+/// Whether the host has this pod's disk, in its place or set aside.
+async fn has_disk(host: usize, id: &str) -> bool {
+    let inventory = inventory(host).await;
+    let in_place = inventory.pods.iter().any(|pod| pod.pod.to_string() == id && pod.layer);
+    in_place || inventory.orphans.iter().any(|orphan| orphan.pod.to_string() == id)
+}
+
+#[tokio::test]
+async fn with_postgres_restored_to_an_older_copy_nothing_is_deleted_from_any_host() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    let (operator, user) = (fleet.user("operator").await, fleet.newcomer().await);
+    // Another test may have given one up.
+    let hosts: Vec<Value> = fleet.hosts().await.into_iter().filter(|host| host["state"] != "lost").collect();
+    let change = async |verb: &str| {
+        for host in &hosts {
+            let path = format!("/hosts/{}/{verb}", host["id"].as_str().expect("an id"));
+            assert_eq!(operator.ask(Method::POST, &path, Value::Null).await.0, 200, "{verb}");
+        }
+    };
+    let work = async |id: &str| {
+        user.until_status(id, "running").await;
+        user.shell(id, &format!("echo {id} >work; sync")).await;
+        number_of(&user.pod(id).await)
+    };
+    let known = user.running().await;
+    let mut pods = vec![(known.clone(), work(&known).await)];
+    // One that the copy knows as not started yet, and one that it doesn't know.
+    change("cordon").await;
+    let early = user.create(json!({})).await;
+    user.until(&early, "it says why it waits", |pod| pod["waiting_for"].is_string()).await;
+    let copy = fleet.copy();
+    change("activate").await;
+    pods.push((early.clone(), work(&early).await));
+    let late = user.running().await;
+    pods.push((late.clone(), work(&late).await));
+    fleet.kill_worker().await;
+    fleet.restore(copy).await;
+
+    // The worst: nobody has said so, and the fences of the copy have risen above those that hosts have seen.
+    let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
+    sqlx::query("SELECT setval('queue.fence', nextval('queue.fence') + 100000)").execute(&db).await.expect("raised");
+    fleet.begin_worker().await;
+    round_of(&db, "reconcile").await;
+    for (id, host) in &pods {
+        assert!(has_disk(*host, id).await, "{id} on host {host}");
+    }
+
+    // As it is meant to be: no host takes a command before it has joined again.
+    fleet.kill_worker().await;
+    assert!(fleet.run(&["restored"]).status.success());
+    fleet.begin_worker().await;
+    round_of(&db, "reconcile").await;
+    for (id, host) in &pods {
+        assert!(has_disk(*host, id).await, "{id} on host {host}");
+    }
+    for host in &hosts {
+        fleet.join_again(host).await;
+    }
+    round_of(&db, "reconcile").await;
+    round_of(&db, "check-hosts").await;
+    for (id, host) in &pods {
+        assert!(has_disk(*host, id).await, "{id} on host {host}");
+    }
+
+    // Each is had back with its work: what was known, what waited for a host, and what was unknown.
+    let activate = async |host: usize| {
+        let its = hosts.iter().find(|its| its["name"] == format!("host{host}")).expect("the host");
+        let path = format!("/hosts/{}/activate", its["id"].as_str().expect("an id"));
+        assert_eq!(operator.ask(Method::POST, &path, Value::Null).await.0, 200);
+        its["id"].as_str().expect("an id").to_owned()
+    };
+    activate(pods[1].1).await;
+    user.until_status(&early, "running").await;
+    change("activate").await;
+    let orphans = format!("/hosts/{}/orphans", activate(pods[2].1).await);
+    let body = json!({ "owner": user.get("/me").await["login"], "name": "late", "tier": "dev.small" });
+    let (status, adopted) = operator.ask(Method::POST, &format!("{orphans}/{late}/adopt"), body).await;
+    assert_eq!((status, &adopted["id"]), (201, &json!(late)), "{adopted}");
+    user.wish(&late, "start").await;
+    for (id, _) in &pods {
+        user.until_status(id, "running").await;
+        assert_eq!(user.shell(id, "cat work").await, format!("{id}\n"));
+        user.delete(id).await;
+    }
+}
+
 #[tokio::test]
 async fn a_host_that_is_cordoned_keeps_its_pods_and_gets_no_new_ones() {
     let Some(fleet) = Fleet::alone().await else { return };

@@ -3,6 +3,7 @@
 //! `DATABASE_URL`, `PINACLE_URL` and the `PINACLE_GITHUB_*` variables say where those are; `dev/stack.sh` writes them.
 
 mod activity;
+mod chaos;
 mod credentials;
 mod database;
 mod doors;

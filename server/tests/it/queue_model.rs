@@ -3,10 +3,12 @@
 //!
 //! Time is moved in the rows, not slept through. `PROPTEST_RNG_SEED` repeats a run, `PROPTEST_CASES` says how many.
 
-use crate::database::Database;
+use crate::{database::Database, stand::program};
 use async_trait::async_trait;
+use pinacle_app::ids::PodId;
 use pinacle_server::{
     db::Db,
+    pods::wishes,
     queue::{self, Job, JobContext, Message, NewMessage, Outcome, Worker},
 };
 use proptest::{
@@ -17,8 +19,11 @@ use serde_json::json;
 use sqlx::PgConnection;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fs::File,
     future::poll_fn,
+    path::Path,
     pin::pin,
+    process::{Child, Stdio},
     sync::{Arc, Mutex},
     task::Poll,
     time::{Duration, Instant},
@@ -616,6 +621,72 @@ fn cut_connections(admin: Db, stop: CancellationToken) -> JoinHandle<i64> {
         }
         cut
     })
+}
+
+/// A worker's process, killed as it is let go of.
+struct Process(Child);
+
+impl Process {
+    fn begin(database: &Database, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).expect("a log");
+        let mut worker = program();
+        worker.arg("worker").env("DATABASE_URL", &database.url).env("PINACLE_DATABASE_CONNECTIONS", "5").env("PINACLE_VISIBILITY_SECONDS", "2");
+        Self(worker.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the server's program starts"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).expect("killed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_processes_that_are_killed_and_whose_connections_are_cut_end_every_message() {
+    const PODS: usize = 300;
+    const PROCESSES: usize = 3;
+    let (database, db) = Database::migrated(4).await;
+    let admin = {
+        let options = (*db.connect_options()).clone().application_name("test");
+        db.close().await;
+        sqlx::postgres::PgPoolOptions::new().max_connections(2).connect_with(options).await.expect("a pool")
+    };
+    let log = std::env::temp_dir().join(format!("{}.log", database.name));
+    let mut workers: Vec<Process> = (0..PROCESSES).map(|_| Process::begin(&database, &log)).collect();
+    let calm = CancellationToken::new();
+    let scissors = cut_connections(admin.clone(), calm.clone());
+    for number in 0..PODS {
+        // Of pods that are gone: nothing is left to be done about them.
+        let pod = PodId(uuid::Uuid::new_v4());
+        for _ in 0..2 {
+            let mut connection = admin.acquire().await.expect("a connection");
+            wishes::enqueue(&mut connection, pod, "stop-pod", wishes::ASKED).await.expect("sent");
+        }
+        if number % 60 == 30 {
+            drop(workers.remove(0));
+            workers.push(Process::begin(&database, &log));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    calm.cancel();
+    assert!(scissors.await.expect("the scissors end") > 10, "something was cut");
+    let left = "SELECT count(*) FROM queue.message WHERE queue = 'pod'";
+    let begun = Instant::now();
+    while sqlx::query_scalar::<_, i64>(left).fetch_one(&admin).await.expect("a count") > 0 {
+        assert!(begun.elapsed() < SOON, "messages are left:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (keys, twice, dead, by): (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT count(DISTINCT key), count(*) - count(DISTINCT msg_id), count(*) FILTER (WHERE outcome <> 'done'), count(DISTINCT worker)
+         FROM queue.archive WHERE queue = 'pod'",
+    )
+    .fetch_one(&admin)
+    .await
+    .expect("the archive");
+    assert_eq!((keys, twice, dead), (i64::try_from(PODS).expect("small"), 0, 0));
+    assert!(by > 1, "several took part");
+    drop(workers);
+    std::fs::remove_file(log).expect("removed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

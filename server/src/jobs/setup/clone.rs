@@ -2,10 +2,10 @@
 
 use super::shell::{Limits, Shell};
 use crate::jobs::run::{Halt, failure, words};
-use pinacle_app::pods::{Failure, RepositoryAddress};
+use pinacle_app::pods::{Failure, RepositoryAddress, timeline::JobStep};
 use std::time::Duration;
 
-const STEP: &str = "clone";
+const STEP: JobStep = JobStep::Clone;
 /// Half a clone lies here until it is whole: dying in between leaves nothing that looks finished.
 const PARTIAL: &str = "/home/dev/.cache/pinacle/clone";
 /// A server that sends less than this many bytes a second has gone silent.
@@ -63,7 +63,7 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
         if ended.code == Some(0) && !shell.quiet(STEP, &["mv", "-T", "--", PARTIAL, &shell.folder]).await?.ok() {
             let message = format!("{} is in the way of the clone.", shell.folder);
             step.end("failed", &message).await?;
-            return Err(Halt::Final(failure(STEP, "folder_in_the_way", message, "Move it away in the terminal, then retry the set-up.")));
+            return Err(Halt::Final(failure(STEP.key(), "folder_in_the_way", message, "Move it away in the terminal, then retry the set-up.")));
         }
         ended
     };
@@ -85,7 +85,7 @@ pub async fn run(shell: &Shell<'_>, clone: Clone<'_>) -> Result<String, Halt> {
         why(words, ended.timed_out.then_some(deadline), clone.branch)
     };
     step.end("failed", &message).await?;
-    Err(Halt::Final(Failure { output, ..failure(STEP, code, message, remedy) }))
+    Err(Halt::Final(Failure { output, ..failure(STEP.key(), code, message, remedy) }))
 }
 
 fn url(shell: &Shell<'_>, address: &RepositoryAddress) -> String {

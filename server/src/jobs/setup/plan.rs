@@ -5,10 +5,10 @@ use crate::{
     jobs::run::{Halt, failure},
     pods::plan::{self, FILE, GUESSED_FROM},
 };
-use pinacle_app::pods::{EventStream, Plan};
+use pinacle_app::pods::{EventStream, Plan, timeline::JobStep};
 use std::collections::BTreeMap;
 
-const STEP: &str = "install";
+const STEP: JobStep = JobStep::Install;
 
 pub async fn find(shell: &Shell<'_>, commit: &str) -> Result<Plan, Halt> {
     let listed = shell.quiet(STEP, &["git", "-C", &shell.folder, "ls-tree", "--name-only", "-z", commit]).await?;
@@ -21,7 +21,7 @@ pub async fn find(shell: &Shell<'_>, commit: &str) -> Result<Plan, Halt> {
             Err(why) => {
                 let step = shell.run.begin(STEP, FILE).await?;
                 step.end("failed", &why).await?;
-                Err(Halt::Final(failure(STEP, "invalid_config", why, "Mend pinacle.yaml, commit it in the pod, then retry the set-up.")))
+                Err(Halt::Final(failure(STEP.key(), "invalid_config", why, "Mend pinacle.yaml, commit it in the pod, then retry the set-up.")))
             }
         };
     }
@@ -38,7 +38,7 @@ async fn show(shell: &Shell<'_>, commit: &str, name: &str) -> Result<String, Hal
     let shown = shell.quiet(STEP, &["git", "-C", &shell.folder, "show", &format!("{commit}:{name}")]).await?;
     if !shown.ok() {
         let message = format!("{name} could not be read: it has more than 256 KiB, or git could not show it.");
-        return Err(Halt::Final(failure(STEP, "unreadable_file", message, "Look at it in the terminal; then retry the set-up.")));
+        return Err(Halt::Final(failure(STEP.key(), "unreadable_file", message, "Look at it in the terminal; then retry the set-up.")));
     }
     Ok(shown.text())
 }

@@ -6,7 +6,7 @@ use crate::{
     jobs::run::{FAILURE_OUTPUT, Halt, failure, halt},
     ssh::Class,
 };
-use pinacle_app::pods::{EventStream, Failure, Plan};
+use pinacle_app::pods::{EventStream, Failure, Plan, timeline::JobStep};
 use pinacle_host::protocol::{Command, ProcessReport, ProcessSpec, ProcessState, StreamInput, StreamOutput};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -35,8 +35,8 @@ pub async fn start(shell: &Shell<'_>, plan: &Plan, anew: bool) -> Result<(), Hal
     let command = Command::Processes { pod: run.pod.0, fence: run.lease(), processes, restart: anew };
     let hand_over =
         async { link::call(run.control, shell.host, command, DEADLINE).await.map(|_| ((), words.clone())).map_err(|error| halt("processes", error)) };
-    run.step("processes", &words, hand_over).await?;
-    let mut step = run.begin("health", &words).await?;
+    run.step(JobStep::Processes, &words, hand_over).await?;
+    let mut step = run.begin(JobStep::Health, &words).await?;
     if names.is_empty() {
         return step.end("ok", &words).await;
     }

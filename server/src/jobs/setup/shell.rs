@@ -8,7 +8,7 @@ use crate::{
     jobs::run::{Halt, Run, Step, failure, halt},
     ssh::Class,
 };
-use pinacle_app::pods::EventStream;
+use pinacle_app::pods::{EventStream, timeline::JobStep};
 use pinacle_host::protocol::{Command, ExecSpec, Reply, SandboxState, StreamInput, StreamOutput};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -77,8 +77,8 @@ impl Shell<'_> {
     }
 
     /// Runs a command for what it prints on its standard output; one that prints more than `QUIET_OUTPUT` has failed.
-    pub async fn quiet(&self, step: &'static str, argv: &[&str]) -> Result<Quiet, Halt> {
-        let broken = |error| halt(step, error);
+    pub async fn quiet(&self, step: JobStep, argv: &[&str]) -> Result<Quiet, Halt> {
+        let broken = |error| halt(step.key(), error);
         let work = async {
             let command = self.command(argv, &[], None, QUIET_DEADLINE);
             let (mut reader, mut writer) = link::stream(self.run.control, self.host, Class::Bulk, command).await?;

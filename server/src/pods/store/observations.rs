@@ -171,7 +171,7 @@ pub async fn on_host(db: impl PgExecutor<'_>, host: HostId) -> Result<Vec<OnHost
     .await
 }
 
-/// Which of these pods are known, on whatever host and in whatever state, and whether they have work of somebody's.
+/// Which of these pods are known, on whatever host, and whether they are deleted.
 pub async fn known(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<(Uuid, bool)>, sqlx::Error> {
-    sqlx::query_as("SELECT id, booted AND status <> 'deleted' FROM pods WHERE id = ANY($1)").bind(ids).fetch_all(db).await
+    sqlx::query_as("SELECT id, status = 'deleted' FROM pods WHERE id = ANY($1)").bind(ids).fetch_all(db).await
 }
