@@ -171,9 +171,7 @@ pub async fn attach(
         reason = guard::ended(state, caller, Reach::Pod(pod)) => End::Right(reason),
     };
     // Nothing is handed on any more, so what was may be counted.
-    if matches!(reason, End::Closed(_) | End::Right(_))
-        && counts
-    {
+    if matches!(reason, End::Closed(_) | End::Right(_)) && counts {
         let bytes = *writing.typed.borrow_and_update();
         if bytes > 0 && writing.tell(json!({ "ack": bytes })).await.is_err() {
             return;
