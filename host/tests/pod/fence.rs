@@ -133,7 +133,6 @@ async fn pods_reach_the_internet_and_nothing_behind_the_fence_and_are_told_at_on
             ("the metadata service, from the host", from_host(&host, kind, at("169.254.169.254", 80)).await),
             ("a machine of the private network, from the host", from_host(&host, kind, at("192.168.77.1", 80)).await),
             ("the host, from this machine", from_here(kind, at(&address, PORT)).await),
-            ("the gateway, from the host", from_host(&host, kind, at(&gateway, PORT)).await),
             ("a pod, from its host's root", from_host(&host, kind, at(&pod, PORT)).await),
             ("a pod, from itself", from_pod(&host, two, kind, at(&pod, PORT)).await),
             ("the server's Postgres, from this machine", from_here(kind, postgres).await),
@@ -145,6 +144,7 @@ async fn pods_reach_the_internet_and_nothing_behind_the_fence_and_are_told_at_on
     }
     for (what, answer) in [
         ("the host's sshd", from_here("tcp", at(&address, 22)).await),
+        ("the gateway, from the host: the same listener", from_host(&host, "tcp", at(&gateway, PORT)).await),
         ("the daemon's HTTPS", from_here("tcp", at(&address, host.https_port())).await),
         ("PID 1 of another pod, from its host's root", from_host(&host, "tcp", at(&pod, 1017)).await),
         ("the resolver, over TCP", from_pod(&host, one, "tcp", at(&gateway, 53)).await),

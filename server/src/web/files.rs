@@ -66,11 +66,13 @@ pub async fn upload(state: AppState, caller: Caller, id: PodId, path: Option<Str
         })
     });
     let content = FileContent { bytes, stream: chunks.boxed() };
-    guard::while_held(&state, &caller, Reach::Pod(id), state.backend.write_file(&caller, id, &path, content)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    match guard::while_held(&state, &caller, Reach::Pod(id), state.backend.write_file(&caller, id, &path, content)).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(error) => Ok(unread(error)),
+    }
 }
 
-/// Refuses before the body was read: the connection says that it ends, or its client would send the next request into it.
+/// Refuses before all of the body was read: the connection says that it ends, or its client would send the next request into it.
 fn unread(error: AppError) -> Response {
     ([(CONNECTION, HeaderValue::from_static("close"))], Problem(error)).into_response()
 }
