@@ -33,10 +33,9 @@ pub(super) async fn ended(gateway: Arc<Gateway>, caller: Caller, pod: PodId) -> 
         if !look {
             continue;
         }
-        match account::still_holds(&gateway.control, &caller).await {
-            Ok(false) => return "The key is no longer one of your GitHub account's.".to_owned(),
-            // A database that is away for a moment signs nobody out; the next look tells.
-            Ok(true) | Err(_) => {}
+        // A database that is away for a moment signs nobody out; the next look tells.
+        if let Ok(false) = account::still_holds(&gateway.control, &caller).await {
+            return "The key is no longer one of your GitHub account's.".to_owned();
         }
         match gateway.backend.pod(&caller, pod).await {
             Ok(pod) if ran && is_over(&pod) => return format!("{} is {}.", pod.name, pod.status.label().to_lowercase()),
