@@ -328,8 +328,9 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
         false => format!("Remove {} from {}?", login.get(), shown.name()),
     });
     let what = move || {
-        let (whose, tokens) = if own.get() { ("Your open terminals", "your API tokens") } else { ("Its open terminals", "its API tokens") };
-        format!("{whose} and streams in {} end within 2 seconds, and {tokens} no longer reach it. Pods stay with the team.", shown.name())
+        let whose = if own.get() { "yours".to_owned() } else { login.get() };
+        let team = shown.name();
+        format!("Open terminals and streams of {whose} in {team} end within 2 seconds, and API tokens no longer reach it. Pods stay with the team.")
     };
     let named = move || {
         pods.with(|pods| {
