@@ -57,7 +57,7 @@ export default {
     const pod = await api.create(fresh("way"), { repository: "owner/node-site" });
     await api.until(pod.id, (pod) => pod.git_access);
     await page.goto(`${BASE}/pods/${pod.id}`);
-    await page.getByText("https, without signing in").waitFor();
+    await page.getByText("https, without signing in").first().waitFor();
     await page.getByText("no admin of the repository", { exact: false }).waitFor();
     assert.deepEqual(errors, []);
   }),
