@@ -3,7 +3,7 @@
 
 use super::{boot, exec_spec, host::Connection, host::Host, run};
 use pinacle_host::protocol::Command;
-use std::{net::SocketAddr, path::PathBuf, process::Stdio};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream, UdpSocket, UnixStream},
@@ -53,6 +53,8 @@ os._exit(0)
 
 /// A port that nothing else of the host or this machine has.
 const PORT: u16 = 7345;
+/// The kernel sends so many ICMP answers to one address: six at once, then one a second. What is beyond that is silence.
+const ICMP_AGAIN: Duration = Duration::from_millis(1100);
 
 async fn from_pod(host: &Host, pod: Uuid, kind: &str, at: SocketAddr) -> String {
     let mut connection = host.connect().await;
@@ -174,6 +176,7 @@ async fn pods_reach_the_internet_and_nothing_behind_the_fence_and_are_told_at_on
         for kind in ["tcp", "udp"] {
             assert_eq!(from_pod(&host, one, kind, target).await, "refused", "{what}, over {kind}");
         }
+        tokio::time::sleep(ICMP_AGAIN).await;
     }
     drop((neighbour, own, listener.stdin.take()));
     listener.wait().await.unwrap();
