@@ -1,6 +1,13 @@
 //! Runs one command as `dev`: output streams out, input streams in, its session ends with the connection.
 
-use super::{Pod, children, outbox::Gone, serve::Connection, serve::unary, sessions, window::Window};
+use super::{
+    Pod, children,
+    outbox::{Gone, tell_taken},
+    serve::Connection,
+    serve::unary,
+    sessions,
+    window::Window,
+};
 use crate::{
     frame::{DATA_CHUNK, Frame, FrameReader, WINDOW_PIECES},
     protocol::{ExecSpec, HostError, HostErrorCode, Reply, StreamInput, StreamOutput},
@@ -189,9 +196,8 @@ async fn feed_input(input: Sender, mut hungry: mpsc::Receiver<Bytes>, tell: Opti
         {
             input = None;
         }
-        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        if let (Some(tell), Ok(taken)) = (&tell, Frame::json(&StreamOutput::Taken { bytes }))
-            && tell.send(taken).await.is_err()
+        if let Some(tell) = &tell
+            && tell_taken(tell, data.len()).await.is_err()
         {
             return;
         }

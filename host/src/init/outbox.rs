@@ -14,6 +14,12 @@ const QUEUE: usize = 4;
 #[derive(Debug)]
 pub struct Gone;
 
+/// Tells the other end that so many bytes of its input were taken.
+pub async fn tell_taken(queue: &mpsc::Sender<Frame>, bytes: usize) -> Result<(), Gone> {
+    let taken = StreamOutput::Taken { bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
+    queue.send(Frame::json(&taken).map_err(|_| Gone)?).await.map_err(|_| Gone)
+}
+
 pub struct Outbox {
     queue: mpsc::Sender<Frame>,
     writer: JoinHandle<()>,

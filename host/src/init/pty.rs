@@ -1,6 +1,8 @@
 //! Terminals of the pod: a pty, and the process that leads the session on it.
 
-use super::{Pod, children};
+use super::{Pod, children, window::Window};
+use crate::frame::{DATA_CHUNK, Frame};
+use bytes::BytesMut;
 use nix::{
     libc,
     pty::{Winsize, openpty},
@@ -12,8 +14,9 @@ use std::{
         unix::process::CommandExt,
     },
     process::Command,
+    sync::Arc,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, sync::mpsc};
 
 /// Starts a command as the leader of a new session whose terminal is a pty of this size.
 pub fn spawn(pod: &Pod, mut command: Command, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
@@ -69,8 +72,26 @@ impl Pty {
     }
 
     pub fn resize(&self, cols: u16, rows: u16) {
-        let size = size(cols, rows);
+        let size = size(cols.clamp(1, 1000), rows.clamp(1, 1000));
         // SAFETY: `size` outlives the call. One that the kernel refuses changes nothing.
         unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    }
+}
+
+/// Sends what is shown until the last process has closed its end, as the window has room for it.
+pub async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window) {
+    loop {
+        let mut piece = BytesMut::zeroed(DATA_CHUNK);
+        match pty.read(&mut piece).await {
+            // EIO: the last process has closed its end.
+            Ok(0) | Err(_) => return,
+            Ok(read) => {
+                piece.truncate(read);
+                window.send(read).await;
+                if queue.send(Frame::Data(piece.freeze())).await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 }

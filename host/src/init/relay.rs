@@ -1,6 +1,12 @@
 //! Joins the connection to what listens on a port of the pod: on loopback, as most dev servers do, or on its address.
 
-use super::{Pod, outbox::Gone, serve::Connection, serve::unary, window::Window};
+use super::{
+    Pod,
+    outbox::{Gone, tell_taken},
+    serve::Connection,
+    serve::unary,
+    window::Window,
+};
 use crate::{
     frame::{DATA_CHUNK, Frame, WINDOW_PIECES},
     protocol::{HostError, HostErrorCode, Reply, StreamInput, StreamOutput},
@@ -99,9 +105,7 @@ async fn feed_socket(mut to: OwnedWriteHalf, mut hungry: mpsc::Receiver<Bytes>, 
     while let Some(data) = hungry.recv().await {
         to.write_all(&data).await.map_err(|_| Gone)?;
         if let Some(tell) = &tell {
-            let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-            let taken = Frame::json(&StreamOutput::Taken { bytes }).map_err(|_| Gone)?;
-            tell.send(taken).await.map_err(|_| Gone)?;
+            tell_taken(tell, data.len()).await?;
         }
     }
     to.shutdown().await.map_err(|_| Gone)?;

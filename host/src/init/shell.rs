@@ -3,17 +3,17 @@
 use super::{
     Pod, children,
     exec::{exit_output, not_started, signal_of},
-    outbox::Gone,
+    outbox::{Gone, tell_taken},
     pty::{self, Pty},
     serve::{Connection, unary},
     sessions,
     window::Window,
 };
 use crate::{
-    frame::{DATA_CHUNK, Frame, WINDOW_PIECES},
-    protocol::{ExecSpec, PtySize, StreamInput, StreamOutput},
+    frame::{Frame, WINDOW_PIECES},
+    protocol::{ExecSpec, PtySize, StreamInput},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use nix::sys::signal::Signal;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -41,7 +41,7 @@ pub async fn run(pod: &Pod, mut connection: Connection, spec: ExecSpec, size: Pt
     connection.output.json(&crate::protocol::Reply::Streaming).await?;
     let pty = Arc::new(pty);
     let window = Window::default();
-    let mut shown = tokio::spawn(show(pty.clone(), connection.output.sender(), window.clone()));
+    let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone()));
     // As much as the other end may send before it hears that it was taken: it never waits here, and what it says beside is heard.
     let (keys, typed) = mpsc::channel(WINDOW_PIECES);
     let typist = tokio::spawn(type_in(pty.clone(), typed, connection.output.sender()));
@@ -60,7 +60,7 @@ pub async fn run(pod: &Pod, mut connection: Connection, spec: ExecSpec, size: Pt
                 Ok(Some(Frame::Data(data))) => keys.send(data).await.map_err(|_| Gone)?,
                 Ok(Some(frame)) => match frame.parse() {
                     Ok(StreamInput::Resize { cols, rows }) => {
-                        pty.resize(cols.clamp(1, 1000), rows.clamp(1, 1000));
+                        pty.resize(cols, rows);
                         // gVisor tells nobody that a terminal has another size.
                         sessions::signal(leader as i32, Signal::SIGWINCH);
                     }
@@ -94,28 +94,9 @@ impl Drop for HangUp {
     }
 }
 
-async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window) {
-    loop {
-        let mut piece = BytesMut::zeroed(DATA_CHUNK);
-        match pty.read(&mut piece).await {
-            // EIO: the last process has closed its end.
-            Ok(0) | Err(_) => return,
-            Ok(read) => {
-                piece.truncate(read);
-                window.send(read).await;
-                if queue.send(Frame::Data(piece.freeze())).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
 async fn type_in(pty: Arc<Pty>, mut typed: mpsc::Receiver<Bytes>, tell: mpsc::Sender<Frame>) {
     while let Some(data) = typed.recv().await {
-        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let Ok(taken) = Frame::json(&StreamOutput::Taken { bytes }) else { return };
-        if pty.write_all(&data).await.is_err() || tell.send(taken).await.is_err() {
+        if pty.write_all(&data).await.is_err() || tell_taken(&tell, data.len()).await.is_err() {
             return;
         }
     }

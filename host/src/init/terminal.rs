@@ -9,10 +9,10 @@ use super::{
     window::Window,
 };
 use crate::{
-    frame::{DATA_CHUNK, Frame},
+    frame::Frame,
     protocol::{HostError, HostErrorCode, Reply, StreamInput, TerminalInfo},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use nix::sys::signal::Signal;
 use std::{
     io,
@@ -72,7 +72,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
     connection.output.json(&Reply::Streaming).await?;
     let pty = Arc::new(pty);
     let window = Window::default();
-    let mut shown = tokio::spawn(show(pty.clone(), connection.output.sender(), window.clone()));
+    let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone()));
     let (keys, typed) = mpsc::channel(INPUT_QUEUE);
     let typist = tokio::spawn(type_in(pty.clone(), typed));
 
@@ -84,7 +84,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                 Ok(Some(Frame::Data(data))) => keys.send(data).await.map_err(|_| Gone)?,
                 Ok(Some(frame)) => match frame.parse() {
                     Ok(StreamInput::Resize { cols, rows }) => {
-                        pty.resize(cols.clamp(1, 1000), rows.clamp(1, 1000));
+                        pty.resize(cols, rows);
                         resized(pod, leader, name).await;
                     }
                     Ok(StreamInput::Taken { bytes }) => window.taken(bytes),
@@ -126,23 +126,6 @@ async fn resized(pod: &Pod, client: u32, name: &str) {
     let Ok((true, panes)) = ask(pod, &["list-panes", "-s", "-t", &format!("={name}"), "-F", "#{pane_pid}"]).await else { return };
     for session in panes.lines().filter_map(|line| line.parse().ok()) {
         super::sessions::signal(session, Signal::SIGWINCH);
-    }
-}
-
-async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window) {
-    loop {
-        let mut piece = BytesMut::zeroed(DATA_CHUNK);
-        match pty.read(&mut piece).await {
-            // EIO: the last process has closed its end.
-            Ok(0) | Err(_) => return,
-            Ok(read) => {
-                piece.truncate(read);
-                window.send(read).await;
-                if queue.send(Frame::Data(piece.freeze())).await.is_err() {
-                    return;
-                }
-            }
-        }
     }
 }
 
