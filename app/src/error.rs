@@ -121,6 +121,11 @@ impl AppError {
         FieldErrors::default().with(name, message).into_error()
     }
 
+    /// What to say at a field: the message for it, else the general one.
+    pub fn at(&self, field: &str) -> &str {
+        self.of(field).unwrap_or(&self.message)
+    }
+
     /// The first message for a field, if there is one.
     pub fn of(&self, field: &str) -> Option<&str> {
         self.fields.get(field).and_then(|all| all.first()).map(String::as_str)

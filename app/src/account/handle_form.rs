@@ -19,7 +19,7 @@ pub fn HandleForm(me: RwSignal<Me>) -> impl IntoView {
         Some(Err(error)) => refused.set(Some(error)),
         None => {}
     });
-    let wrong = Signal::derive(move || refused.with(|error| error.as_ref().map(|error| error.of("handle").unwrap_or(&error.message).to_owned())));
+    let wrong = Signal::derive(move || refused.with(|error| error.as_ref().map(|error| error.at("handle").to_owned())));
     view! {
         <section class="sec" id="handle" aria-labelledby="h-handle">
             <header>

@@ -115,9 +115,8 @@ fn InviteForm(shown: Shown) -> impl IntoView {
         Some(Err(error)) => refused.set(Some(error)),
         None => {}
     });
-    let wrong = Signal::derive(move || {
-        refused.with(|error| error.as_ref().map(|error| error.of("github_login").or(error.of("email")).unwrap_or(&error.message).to_owned()))
-    });
+    let wrong =
+        Signal::derive(move || refused.with(|error| error.as_ref().map(|error| error.of("github_login").unwrap_or(error.at("email")).to_owned())));
     let id = shown.id();
     view! {
         <ActionForm action=action attr:class="tools invite" attr:aria-label="Invite">

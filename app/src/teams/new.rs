@@ -22,7 +22,7 @@ pub fn NewTeamPage() -> impl IntoView {
             refused.set(Some(error));
         }
     });
-    let wrong = Signal::derive(move || refused.with(|error| error.as_ref().map(|error| error.of("name").unwrap_or(&error.message).to_owned())));
+    let wrong = Signal::derive(move || refused.with(|error| error.as_ref().map(|error| error.at("name").to_owned())));
     view! {
         <Title text="New team" />
         <main id="main">

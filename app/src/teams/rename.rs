@@ -20,7 +20,7 @@ pub fn RenameDialog(shown: Shown) -> impl IntoView {
     let refused = RwSignal::new(None::<AppError>);
     let wrong = Signal::derive(move || {
         let typed = TeamName::parse(&name.read()).err().map(|error| error.to_string());
-        typed.or_else(|| refused.with(|error| error.as_ref().map(|error| error.of("name").unwrap_or(&error.message).to_owned())))
+        typed.or_else(|| refused.with(|error| error.as_ref().map(|error| error.at("name").to_owned())))
     });
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
