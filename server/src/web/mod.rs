@@ -22,6 +22,7 @@ mod serve;
 mod session;
 mod sse;
 mod terminal;
+mod unread;
 
 pub use live::paths as streams;
 pub use serve::serve;
@@ -116,5 +117,6 @@ pub fn router(state: AppState) -> Router {
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(state.clone(), headers::add))
         .layer(middleware::from_fn_with_state(state.clone(), host_check::check))
+        .layer(middleware::from_fn(unread::read))
         .with_state(state)
 }
