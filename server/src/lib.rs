@@ -16,6 +16,7 @@ pub mod hosts;
 pub mod jobs;
 pub mod listen;
 pub mod news;
+mod paging;
 pub mod pods;
 pub mod queue;
 pub mod ssh;

@@ -2,11 +2,12 @@
 
 use super::{TokenKeys, github_token, store, tokens};
 use crate::{
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db,
     github::GitHubError,
     news::{self, Change},
+    paging,
 };
 use async_trait::async_trait;
 use pinacle_app::{
@@ -19,8 +20,8 @@ use pinacle_app::{
 };
 use secrecy::SecretString;
 
-const DEFAULT_LIMIT: u32 = 50;
-const MOST_LIMIT: u32 = 100;
+/// Pages of GitHub that are asked for.
+const MOST_PAGES: u32 = 100;
 const MOST_HANDLE: usize = 39;
 /// Handles that one user has taken, since none of them is ever free again.
 const MOST_HANDLES: i64 = 10;
@@ -59,13 +60,10 @@ impl Account for ControlPlane {
     }
 
     async fn tokens(&self, caller: &Caller, cursor: Option<String>, limit: Option<u32>) -> AppResult<Page<ApiToken>> {
-        let limit = page_limit(limit)?;
-        let before = cursor.map(|cursor| cursor.parse::<TokenId>().map_err(|_| bad_cursor())).transpose()?;
-        let mut items = store::tokens(&self.db, caller.user, before, i64::from(limit) + 1).await.map_err(db::fault)?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next_cursor = items.last().filter(|_| more).map(|last| last.id.to_string());
-        Ok(Page { items, next_cursor })
+        let limit = paging::limit(limit, paging::DEFAULT, paging::MOST)?;
+        let before = cursor.map(|cursor| cursor.parse::<TokenId>().map_err(|_| paging::bad_cursor())).transpose()?;
+        let items = store::tokens(&self.db, caller.user, before, i64::from(limit) + 1).await.map_err(db::fault)?;
+        Ok(paging::page(items, limit, |last| last.id.to_string()))
     }
 
     async fn create_token(&self, caller: &Caller, new: NewToken) -> AppResult<NewTokenMade> {
@@ -117,7 +115,7 @@ impl Account for ControlPlane {
         }
         let page = match cursor {
             None => 1,
-            Some(cursor) => cursor.parse().ok().filter(|page| (2..=MOST_LIMIT).contains(page)).ok_or_else(bad_cursor)?,
+            Some(cursor) => cursor.parse().ok().filter(|page| (2..=MOST_PAGES).contains(page)).ok_or_else(paging::bad_cursor)?,
         };
         let token = self.token_of(caller).await?;
         let found = self.listened(caller, self.github.repositories(&token, search.as_deref(), page).await).await?;
@@ -142,8 +140,7 @@ impl Account for ControlPlane {
 
 /// Tells of it among the caller's own things.
 async fn record(db: &mut sqlx::PgConnection, caller: &Caller, action: Action, object: Option<uuid::Uuid>, name: &str, detail: &str) -> AppResult<()> {
-    let entry = Entry { home: Home::Personal(caller.user), by: caller.into(), action, object, name, detail };
-    activity::record(db, &entry).await.map_err(db::fault)
+    activity::record_by(db, caller, Home::Personal(caller.user), action, object, name, detail).await
 }
 
 impl ControlPlane {
@@ -172,30 +169,5 @@ pub fn may_change(caller: &Caller) -> AppResult<()> {
     match caller.scope {
         Scope::Write => Ok(()),
         Scope::Read => Err(AppError::forbidden("This API token may only read.")),
-    }
-}
-
-fn bad_cursor() -> AppError {
-    AppError::field("cursor", "Hand in the next_cursor of the page before, or none.")
-}
-
-fn page_limit(limit: Option<u32>) -> AppResult<u32> {
-    match limit.unwrap_or(DEFAULT_LIMIT) {
-        limit if (1..=MOST_LIMIT).contains(&limit) => Ok(limit),
-        _ => Err(AppError::field("limit", format!("From 1 to {MOST_LIMIT}."))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_has_between_one_and_a_hundred_items() {
-        assert_eq!(page_limit(None), Ok(50));
-        assert_eq!(page_limit(Some(100)), Ok(100));
-        for limit in [0, 101, u32::MAX] {
-            assert!(page_limit(Some(limit)).unwrap_err().of("limit").is_some());
-        }
     }
 }

@@ -5,8 +5,12 @@ mod store;
 
 pub use store::page;
 
-use crate::news::{self, Change};
+use crate::{
+    db::fault,
+    news::{self, Change},
+};
 use pinacle_app::{
+    AppResult,
     backend::{Caller, Door},
     ids::{TeamId, TokenId, UserId},
     teams::activity::Action,
@@ -68,6 +72,19 @@ pub struct Entry<'a> {
 /// Characters of `Entry::name` and `Entry::detail` that are kept; the table's own bounds.
 const MOST_NAME: usize = 300;
 const MOST_DETAIL: usize = 1000;
+
+/// Adds what a caller did.
+pub async fn record_by(
+    connection: &mut PgConnection,
+    caller: &Caller,
+    home: Home,
+    action: Action,
+    object: impl Into<Option<Uuid>>,
+    name: &str,
+    detail: &str,
+) -> AppResult<()> {
+    record(connection, &Entry { home, by: caller.into(), action, object: object.into(), name, detail }).await.map_err(fault)
+}
 
 /// Adds the entry, and tells whoever watches the team.
 pub async fn record(connection: &mut PgConnection, entry: &Entry<'_>) -> Result<(), sqlx::Error> {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     account::may_change,
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db::fault,
     pods,
@@ -187,8 +187,7 @@ impl Hosts for ControlPlane {
 
 /// Hosts belong to no team: what is done to them is told where their operator's own things are.
 async fn record(tx: &mut sqlx::PgConnection, caller: &Caller, action: Action, host: HostId, name: &str, detail: &str) -> AppResult<()> {
-    let entry = Entry { home: Home::Personal(caller.user), by: caller.into(), action, object: Some(host.0), name, detail };
-    activity::record(tx, &entry).await.map_err(fault)
+    activity::record_by(tx, caller, Home::Personal(caller.user), action, host.0, name, detail).await
 }
 
 impl ControlPlane {

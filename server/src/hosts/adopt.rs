@@ -4,7 +4,7 @@
 use super::store;
 use crate::{
     account,
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db::{broken_constraint, fault},
     pods::{self, placement},
@@ -43,9 +43,7 @@ pub async fn remove(control: &ControlPlane, caller: &Caller, host: HostId, pod: 
     };
     queue::send(&mut tx, message).await.map_err(fault)?;
     let (name, detail) = (pod.to_string(), format!("that was set aside on {}", orphan.host));
-    let home = Home::Personal(caller.user);
-    let entry = Entry { home, by: caller.into(), action: Action::OrphanRemove, object: Some(pod.0), name: &name, detail: &detail };
-    activity::record(&mut tx, &entry).await.map_err(fault)?;
+    activity::record_by(&mut tx, caller, Home::Personal(caller.user), Action::OrphanRemove, pod.0, &name, &detail).await?;
     tx.commit().await.map_err(fault)
 }
 
@@ -94,8 +92,7 @@ pub async fn adopt(control: &ControlPlane, caller: &Caller, id: HostId, pod: Pod
     // Both are told; once, where both are one.
     homes.extend((owner != caller.user).then_some(Home::Team(team)));
     for home in homes {
-        let entry = Entry { home, by: caller.into(), action: Action::OrphanAdopt, object: Some(pod.0), name: name.as_str(), detail: &detail };
-        activity::record(&mut tx, &entry).await.map_err(fault)?;
+        activity::record_by(&mut tx, caller, home, Action::OrphanAdopt, pod.0, name.as_str(), &detail).await?;
     }
     pods::tell(&mut tx, pod).await.map_err(fault)?;
     tx.commit().await.map_err(fault)?;

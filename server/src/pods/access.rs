@@ -7,10 +7,12 @@ use super::{
 };
 use crate::{
     account::may_change,
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db::fault,
     hosts::HostTarget,
+    news::{self, Change},
+    paging,
 };
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -97,9 +99,7 @@ fn statuses(filter: Option<&str>) -> AppResult<Vec<&'static str>> {
 
 /// Tells in the pod's team what was done to it.
 async fn record(tx: &mut sqlx::PgConnection, caller: &Caller, row: &PodRow, action: Action, detail: &str) -> AppResult<()> {
-    let home = Home::Team(TeamId(row.team_id));
-    let entry = Entry { home, by: caller.into(), action, object: Some(row.id), name: &row.name, detail };
-    activity::record(tx, &entry).await.map_err(fault)
+    activity::record_by(tx, caller, Home::Team(TeamId(row.team_id)), action, row.id, &row.name, detail).await
 }
 
 fn check_owned(row: &PodRow) -> AppResult<()> {
@@ -239,12 +239,9 @@ impl Pods for ControlPlane {
         }
         let after = query.cursor.as_deref().map(parse_cursor).transpose()?;
         let statuses = statuses(query.status.as_deref())?;
-        // One more than asked for says whether there is another page.
-        let mut rows = store::list_for(&self.db, caller.user, &query, &statuses, after, i64::from(limit) + 1).await.map_err(fault)?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next_cursor = rows.last().filter(|_| more).map(cursor_text);
-        Ok(Page { items: rows.into_iter().map(Pod::from).collect(), next_cursor })
+        let rows = store::list_for(&self.db, caller.user, &query, &statuses, after, i64::from(limit) + 1).await.map_err(fault)?;
+        let Page { items, next_cursor } = paging::page(rows, limit, cursor_text);
+        Ok(Page { items: items.into_iter().map(Pod::from).collect(), next_cursor })
     }
 
     async fn pod(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
@@ -299,10 +296,9 @@ impl Pods for ControlPlane {
             store::keep_idempotency_key(&mut tx, caller.user, key, &body_hash, id).await.map_err(fault)?;
         }
         let (name, detail) = (wanted.name.as_str(), wanted.repository.as_deref().map(|repository| format!("of {repository}")).unwrap_or_default());
-        let entry = Entry { home: Home::Team(team), by: caller.into(), action: Action::PodCreate, object: Some(id.0), name, detail: &detail };
-        activity::record(&mut tx, &entry).await.map_err(fault)?;
+        activity::record_by(&mut tx, caller, Home::Team(team), Action::PodCreate, id.0, name, &detail).await?;
         wishes::enqueue(&mut tx, id, "provision-pod", wishes::ASKED).await.map_err(fault)?;
-        super::tell(&mut tx, id).await.map_err(fault)?;
+        news::notify(&mut tx, Change::Pod { pod: id, team }).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
         self.pod(caller, id).await
     }

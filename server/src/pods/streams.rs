@@ -22,7 +22,7 @@ use pinacle_host::protocol::{Command, PodReport, ProcessState, StreamOutput};
 use std::{collections::HashSet, time::Duration};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 /// News on their way to one watcher; a slow one holds up its own stream, nobody else's.
@@ -32,8 +32,6 @@ const EVENTS: i64 = 500;
 /// A pod that was watched but did not answer is asked again after this long.
 const WATCH_AGAIN: Duration = Duration::from_secs(3);
 const REPORT_DEADLINE: Duration = Duration::from_secs(10);
-/// How old a watcher's knowledge of its own teams may be when something changes in one that it does not know.
-const TEAMS_AGAIN: Duration = Duration::from_secs(15);
 /// Pods that a list's watcher is told of after news may have been lost.
 const LIST: i64 = 100;
 
@@ -198,19 +196,14 @@ pub fn watch_pods(control: ControlPlane, caller: Caller) -> BoxStream<'static, P
 async fn follow_pods(control: &ControlPlane, caller: &Caller, to: &mpsc::Sender<Pod>) -> Result<(), sqlx::Error> {
     let mut changes = control.news.subscribe();
     let mut change = Change::Missed;
-    let (mut teams, mut looked) = (HashSet::new(), Instant::now());
+    let mut teams = HashSet::new();
     loop {
-        let is_foreign = matches!(change, Change::Pod { team, .. } if !teams.contains(&team));
-        let is_new = matches!(change, Change::Joined { user, .. } if user == caller.user);
-        if change == Change::Missed || is_new || (is_foreign && looked.elapsed() > TEAMS_AGAIN) {
-            teams = crate::teams::store::ids(&control.db, caller.user).await?.into_iter().collect();
-            looked = Instant::now();
-        }
         let changed: Vec<Pod> = match change {
             // Whoever watches reads its list anew when this ends: pods of the team that was left are not in it.
             Change::Left { user, .. } if user == caller.user => return Ok(()),
             Change::Joined { user, .. } if user != caller.user => Vec::new(),
             Change::Missed | Change::Joined { .. } => {
+                teams = crate::teams::store::ids(&control.db, caller.user).await?.into_iter().collect();
                 store::list_for(&control.db, caller.user, &PodQuery::default(), &[], None, LIST).await?.into_iter().map(Pod::from).collect()
             }
             Change::Pod { pod, team } if teams.contains(&team) => {

@@ -3,11 +3,11 @@
 use super::{ending, invitations, members, names, store};
 use crate::{
     account::{self, may_change},
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db::fault,
     news::{self, Change},
-    pods,
+    paging, pods,
 };
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -25,8 +25,6 @@ use pinacle_app::{
 };
 use uuid::Uuid;
 
-const DEFAULT_PAGE: u32 = 50;
-const MAX_PAGE: u32 = 100;
 /// Rows of activity that are read at once.
 const MAX_ACTIVITY: u32 = 1000;
 /// That one user owns, the personal one too.
@@ -34,17 +32,6 @@ const MOST_OWNED: i64 = 100;
 const MOST_ACTOR: usize = 100;
 /// A watcher that has not heard of the last change need not hear of it twice.
 const ON_THE_WAY: usize = 1;
-
-fn limit_of(limit: Option<u32>, most: u32) -> AppResult<u32> {
-    match limit.unwrap_or(DEFAULT_PAGE) {
-        limit if (1..=most).contains(&limit) => Ok(limit),
-        _ => Err(AppError::field("limit", format!("From 1 to {most}."))),
-    }
-}
-
-fn bad_cursor() -> AppError {
-    AppError::field("cursor", "Hand in the next_cursor of the page before, or none.")
-}
 
 fn cursor_text(member: &Member) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", member.role.as_str(), member.login))
@@ -57,7 +44,7 @@ fn parse_cursor(text: &str) -> AppResult<store::After> {
         let role = [TeamRole::Owner, TeamRole::Member].into_iter().find(|known| known.as_str() == role)?;
         (!login.contains('\0')).then(|| store::After { role, login: login.to_owned() })
     };
-    parsed().ok_or_else(bad_cursor)
+    parsed().ok_or_else(paging::bad_cursor)
 }
 
 impl ControlPlane {
@@ -110,9 +97,7 @@ impl Teams for ControlPlane {
             return Err(AppError { code: ErrorCode::Taken, ..AppError::field("name", "Too many teams have this name. Choose another one.") });
         }
         store::add_member(&mut tx, id, caller.user, TeamRole::Owner).await.map_err(fault)?;
-        let entry =
-            Entry { home: Home::Team(id), by: caller.into(), action: Action::TeamCreate, object: Some(id.0), name: name.as_str(), detail: "" };
-        activity::record(&mut tx, &entry).await.map_err(fault)?;
+        activity::record_by(&mut tx, caller, Home::Team(id), Action::TeamCreate, id.0, name.as_str(), "").await?;
         news::notify(&mut tx, Change::Joined { team: id, user: caller.user }).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
         self.own_team(caller, id).await
@@ -129,10 +114,7 @@ impl Teams for ControlPlane {
         let before = store::name(&mut tx, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
         if before != name.as_str() {
             store::rename(&mut tx, id, name.as_str()).await.map_err(fault)?;
-            let detail = format!("to {name}");
-            let entry =
-                Entry { home: Home::Team(id), by: caller.into(), action: Action::TeamRename, object: Some(id.0), name: &before, detail: &detail };
-            activity::record(&mut tx, &entry).await.map_err(fault)?;
+            activity::record_by(&mut tx, caller, Home::Team(id), Action::TeamRename, id.0, &before, &format!("to {name}")).await?;
         }
         tx.commit().await.map_err(fault)?;
         self.own_team(caller, id).await
@@ -145,13 +127,10 @@ impl Teams for ControlPlane {
 
     async fn members(&self, caller: &Caller, id: TeamId, cursor: Option<String>, limit: Option<u32>) -> AppResult<Page<Member>> {
         self.role_in(caller, id).await?;
-        let limit = limit_of(limit, MAX_PAGE)?;
+        let limit = paging::limit(limit, paging::DEFAULT, paging::MOST)?;
         let after = cursor.as_deref().map(parse_cursor).transpose()?;
-        let mut items = store::members(&self.db, id, after.as_ref(), i64::from(limit) + 1).await.map_err(fault)?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next_cursor = items.last().filter(|_| more).map(cursor_text);
-        Ok(Page { items, next_cursor })
+        let items = store::members(&self.db, id, after.as_ref(), i64::from(limit) + 1).await.map_err(fault)?;
+        Ok(paging::page(items, limit, cursor_text))
     }
 
     async fn change_member(&self, caller: &Caller, id: TeamId, member: UserId, patch: MemberPatch) -> AppResult<Member> {
@@ -200,7 +179,7 @@ impl Teams for ControlPlane {
 
     async fn activity(&self, caller: &Caller, id: TeamId, query: ActivityQuery) -> AppResult<Page<Activity>> {
         let role = self.role_in(caller, id).await?;
-        let limit = limit_of(query.limit, MAX_ACTIVITY)?;
+        let limit = paging::limit(query.limit, paging::DEFAULT, MAX_ACTIVITY)?;
         let given = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let kind = match given(query.kind) {
             None => None,
@@ -210,18 +189,17 @@ impl Teams for ControlPlane {
         if actor.as_ref().is_some_and(|actor| actor.len() > MOST_ACTOR || actor.contains('\0')) {
             return Err(AppError::field("actor", format!("A login, at most {MOST_ACTOR} characters.")));
         }
-        let before = given(query.cursor).map(|cursor| cursor.parse::<i64>().ok().filter(|seq| *seq > 0).ok_or_else(bad_cursor)).transpose()?;
-        let mut items = activity::page(&self.db, id, kind, actor.as_deref(), before, i64::from(limit) + 1).await.map_err(fault)?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next_cursor = items.last().filter(|_| more).map(|last| last.seq.to_string());
+        let before =
+            given(query.cursor).map(|cursor| cursor.parse::<i64>().ok().filter(|seq| *seq > 0).ok_or_else(paging::bad_cursor)).transpose()?;
+        let items = activity::page(&self.db, id, kind, actor.as_deref(), before, i64::from(limit) + 1).await.map_err(fault)?;
+        let mut page = paging::page(items, limit, |last| last.seq.to_string());
         if role != TeamRole::Owner {
             // Where others were, and what their tokens are called, is no member's matter.
-            for item in items.iter_mut().filter(|item| item.actor_id != Some(caller.user)) {
+            for item in page.items.iter_mut().filter(|item| item.actor_id != Some(caller.user)) {
                 (item.address, item.token) = (None, None);
             }
         }
-        Ok(Page { items, next_cursor })
+        Ok(page)
     }
 
     async fn watch_team(&self, caller: &Caller, id: TeamId) -> AppResult<BoxStream<'static, ()>> {

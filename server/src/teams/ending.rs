@@ -2,7 +2,7 @@
 
 use super::{members, store};
 use crate::{
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db::fault,
     news::{self, Change},
@@ -33,15 +33,12 @@ pub async fn delete(control: &ControlPlane, caller: &Caller, team: TeamId, with_
     for (id, pod) in &pods {
         let wish = WishRow { desired: Some(Desired::Deleted), ..WishRow::default() };
         pods::wishes::write(&mut tx, *id, wish, "cleanup-pod").await.map_err(fault)?;
-        let entry =
-            Entry { home: Home::Team(team), by: caller.into(), action: Action::PodDelete, object: Some(id.0), name: pod, detail: "with its team" };
-        activity::record(&mut tx, &entry).await.map_err(fault)?;
+        activity::record_by(&mut tx, caller, Home::Team(team), Action::PodDelete, id.0, pod, "with its team").await?;
     }
     store::end(&mut tx, team).await.map_err(fault)?;
     // The team's page is gone; whoever ended it finds that among its own.
     for home in [Home::Team(team), Home::Personal(caller.user)] {
-        let entry = Entry { home, by: caller.into(), action: Action::TeamDelete, object: Some(team.0), name: &name, detail: "" };
-        activity::record(&mut tx, &entry).await.map_err(fault)?;
+        activity::record_by(&mut tx, caller, home, Action::TeamDelete, team.0, &name, "").await?;
     }
     for user in members {
         news::notify(&mut tx, Change::Left { team, user }).await.map_err(fault)?;

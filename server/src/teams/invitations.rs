@@ -4,7 +4,7 @@
 use super::{members, store};
 use crate::{
     account,
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db::fault,
     github::GitHubError,
@@ -120,7 +120,7 @@ pub async fn invite(control: &ControlPlane, caller: &Caller, team: TeamId, new: 
         return Err(taken(format!("{} is invited already. Send that invitation again for a new link.", invitee.text())));
     }
     let detail = format!("as {}", new.role.label());
-    record(&mut tx, caller, team, Action::InvitationMake, id, invitee.text(), &detail).await?;
+    activity::record_by(&mut tx, caller, Home::Team(team), Action::InvitationMake, id.0, invitee.text(), &detail).await?;
     let listed = store::invitations::get(&mut tx, team, id).await.map_err(fault)?.ok_or_else(AppError::internal)?;
     tx.commit().await.map_err(fault)?;
     Ok(made(control, code, listed))
@@ -129,11 +129,6 @@ pub async fn invite(control: &ControlPlane, caller: &Caller, team: TeamId, new: 
 fn made(control: &ControlPlane, code: String, listed: pinacle_app::teams::Invitation) -> InvitationMade {
     let url = format!("{}/invitations/{code}", control.config.url.as_str().trim_end_matches('/'));
     InvitationMade { code, url, listed }
-}
-
-async fn record(tx: &mut PgConnection, caller: &Caller, team: TeamId, action: Action, id: InvitationId, name: &str, detail: &str) -> AppResult<()> {
-    let entry = Entry { home: Home::Team(team), by: caller.into(), action, object: Some(id.0), name, detail };
-    activity::record(tx, &entry).await.map_err(fault)
 }
 
 /// Another code, and its whole time again; the code before says that it is old.
@@ -146,7 +141,7 @@ pub async fn resend(control: &ControlPlane, caller: &Caller, team: TeamId, id: I
         return Err(AppError::new(ErrorCode::WrongState, "It was sent often enough. Revoke it and invite again."));
     }
     store::invitations::renew(&mut tx, id, &hash, OffsetDateTime::now_utc() + VALID).await.map_err(fault)?;
-    record(&mut tx, caller, team, Action::InvitationResend, id, listed.invited(), "").await?;
+    activity::record_by(&mut tx, caller, Home::Team(team), Action::InvitationResend, id.0, listed.invited(), "").await?;
     let listed = store::invitations::get(&mut tx, team, id).await.map_err(fault)?.ok_or_else(AppError::internal)?;
     tx.commit().await.map_err(fault)?;
     Ok(made(control, code, listed))
@@ -157,7 +152,7 @@ pub async fn revoke(control: &ControlPlane, caller: &Caller, team: TeamId, id: I
     members::hold_as_owner(&mut tx, caller, team).await?;
     let listed = store::invitations::get(&mut tx, team, id).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
     store::invitations::revoke(&mut tx, id).await.map_err(fault)?;
-    record(&mut tx, caller, team, Action::InvitationRevoke, id, listed.invited(), "").await?;
+    activity::record_by(&mut tx, caller, Home::Team(team), Action::InvitationRevoke, id.0, listed.invited(), "").await?;
     tx.commit().await.map_err(fault)
 }
 
@@ -218,20 +213,18 @@ fn closed(found: &Found, holder: &Holder<'_>) -> Option<Closed> {
     }
 }
 
+async fn look_up(db: &mut PgConnection, code: &str) -> Result<Result<Found, Closed>, sqlx::Error> {
+    let found = if code.len() > MOST_CODE { None } else { store::invitations::by_code(db, &hash(code)).await? };
+    Ok(found.ok_or(Closed::Unknown))
+}
+
 async fn find(db: &mut PgConnection, code: &str) -> AppResult<Found> {
-    if code.len() > MOST_CODE {
-        return Err(Closed::Unknown.into());
-    }
-    store::invitations::by_code(db, &hash(code)).await.map_err(fault)?.ok_or_else(|| Closed::Unknown.into())
+    Ok(look_up(db, code).await.map_err(fault)??)
 }
 
 /// Whether this account may sign in for the first time because it holds this code.
 pub async fn admits(db: &mut PgConnection, code: &str, holder: &Holder<'_>) -> Result<Result<(), Closed>, sqlx::Error> {
-    if code.len() > MOST_CODE {
-        return Ok(Err(Closed::Unknown));
-    }
-    let found = store::invitations::by_code(db, &hash(code)).await?;
-    Ok(found.map_or(Err(Closed::Unknown), |found| closed(&found, holder).map_or(Ok(()), Err)))
+    Ok(look_up(db, code).await?.and_then(|found| closed(&found, holder).map_or(Ok(()), Err)))
 }
 
 /// What accepting would do; refused as accepting would be.
@@ -274,15 +267,7 @@ pub async fn accept(control: &ControlPlane, caller: &Caller, code: &str) -> AppR
             crate::pods::store::lock_owner(&mut tx, caller.user).await.map_err(fault)?;
             members::bring_back(&mut tx, team, caller.user).await?;
             let detail = format!("as {}, invited by {}", found.role.label(), found.invited_by);
-            let entry = Entry {
-                home: Home::Team(team),
-                by: caller.into(),
-                action: Action::MemberJoin,
-                object: Some(caller.user.0),
-                name: "",
-                detail: &detail,
-            };
-            activity::record(&mut tx, &entry).await.map_err(fault)?;
+            activity::record_by(&mut tx, caller, Home::Team(team), Action::MemberJoin, caller.user.0, "", &detail).await?;
             news::notify(&mut tx, Change::Joined { team, user: caller.user }).await.map_err(fault)?;
         }
     }

@@ -5,7 +5,7 @@
 
 use super::store;
 use crate::{
-    activity::{self, Entry, Home},
+    activity::{self, Home},
     control::ControlPlane,
     db::fault,
     news::{self, Change},
@@ -40,12 +40,6 @@ pub(super) fn owner_alone(role: TeamRole) -> AppResult<()> {
     }
 }
 
-/// What everybody in the team is told: the page shows it at once.
-async fn record(tx: &mut PgConnection, caller: &Caller, team: TeamId, action: Action, user: UserId, name: &str, detail: &str) -> AppResult<()> {
-    let entry = Entry { home: Home::Team(team), by: caller.into(), action, object: Some(user.0), name, detail };
-    activity::record(tx, &entry).await.map_err(fault)
-}
-
 /// A member of the team, as its row is now.
 async fn find(tx: &mut PgConnection, team: TeamId, user: UserId) -> AppResult<Member> {
     store::member(tx, team, user).await.map_err(fault)?.ok_or_else(AppError::not_found)
@@ -69,7 +63,7 @@ pub async fn change(control: &ControlPlane, caller: &Caller, team: TeamId, user:
         }
         store::set_role(&mut tx, team, user, patch.role).await.map_err(fault)?;
         let detail = if patch.role == TeamRole::Owner { "an owner" } else { "a member" };
-        record(&mut tx, caller, team, Action::MemberRole, user, &member.login, detail).await?;
+        activity::record_by(&mut tx, caller, Home::Team(team), Action::MemberRole, user.0, &member.login, detail).await?;
     }
     let member = find(&mut tx, team, user).await?;
     tx.commit().await.map_err(fault)?;
@@ -97,18 +91,11 @@ pub async fn remove(control: &ControlPlane, caller: &Caller, team: TeamId, user:
     // Waits for a pod that the member is just creating, so that it is among those below.
     store::remove_member(&mut tx, team, user).await.map_err(fault)?;
     let (action, name) = if leaves { (Action::MemberLeave, "") } else { (Action::MemberRemove, &*member.login) };
-    record(&mut tx, caller, team, action, user, name, "").await?;
+    activity::record_by(&mut tx, caller, Home::Team(team), action, user.0, name, "").await?;
     // Or who leaves could come back by an invitation of its own making.
     for (id, invited) in store::revoke_invitations_of(&mut tx, team, user).await.map_err(fault)? {
-        let entry = Entry {
-            home: Home::Team(team),
-            by: caller.into(),
-            action: Action::InvitationRevoke,
-            object: Some(id.0),
-            name: &invited,
-            detail: "since who invited has left",
-        };
-        activity::record(&mut tx, &entry).await.map_err(fault)?;
+        let why = "since who invited has left";
+        activity::record_by(&mut tx, caller, Home::Team(team), Action::InvitationRevoke, id.0, &invited, why).await?;
     }
     let left = pods::store::owner_left(&mut tx, team, user).await.map_err(fault)?;
     for pod in &left {
@@ -147,15 +134,7 @@ async fn take(tx: &mut PgConnection, caller: &Caller, team: TeamId, only: Option
         pods::store::take_over(tx, pod.id, caller.user, &name).await.map_err(fault)?;
         let renamed = if name == pod.name { String::new() } else { format!(", as {name}") };
         let detail = format!("of {}{renamed}", pod.owner);
-        let entry = Entry {
-            home: Home::Team(team),
-            by: caller.into(),
-            action: Action::PodTakeOver,
-            object: Some(pod.id.0),
-            name: &pod.name,
-            detail: &detail,
-        };
-        activity::record(tx, &entry).await.map_err(fault)?;
+        activity::record_by(tx, caller, Home::Team(team), Action::PodTakeOver, pod.id.0, &pod.name, &detail).await?;
         news::notify(tx, Change::Pod { pod: pod.id, team }).await.map_err(fault)?;
         names.push(name);
         taken += 1;

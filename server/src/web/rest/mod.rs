@@ -14,7 +14,10 @@ use super::{
     AppState, client,
     problem::{Problem, ProblemBody},
 };
-use crate::account::{caller_for_token, may_change};
+use crate::{
+    account::{caller_for_token, may_change},
+    paging,
+};
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -36,8 +39,6 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-const DEFAULT_LIMIT: u32 = 50;
-const MOST_LIMIT: u32 = 100;
 const BEARER: &str = "bearer";
 /// Operations that need a running pod.
 const INSIDE: &str = "inside";
@@ -133,21 +134,15 @@ fn bearer(headers: &HeaderMap) -> Option<SecretString> {
 
 /// A page of a list that is short enough to be read whole; the cursor is the key of the last item before it.
 fn page_of<T>(items: Vec<T>, query: &ListQuery, key: impl Fn(&T) -> String) -> AppResult<Page<T>> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MOST_LIMIT).contains(&limit) {
-        return Err(AppError::field("limit", format!("From 1 to {MOST_LIMIT}.")));
-    }
+    let limit = paging::limit(query.limit, paging::DEFAULT, paging::MOST)?;
     let begin = match &query.cursor {
         None => 0,
         Some(cursor) => {
             let at = items.iter().position(|item| key(item) == *cursor);
-            at.ok_or_else(|| AppError::field("cursor", "Hand in the next_cursor of the page before, or none."))? + 1
+            at.ok_or_else(paging::bad_cursor)? + 1
         }
     };
-    let more = items.len() > begin + limit as usize;
-    let items: Vec<T> = items.into_iter().skip(begin).take(limit as usize).collect();
-    let next_cursor = items.last().filter(|_| more).map(&key);
-    Ok(Page { items, next_cursor })
+    Ok(paging::page(items.into_iter().skip(begin).collect(), limit, key))
 }
 
 #[cfg(test)]

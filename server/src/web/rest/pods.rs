@@ -1,7 +1,10 @@
 //! `/pods`: to create and list them, what is wished of one, its set-up and its log.
 
 use super::extract::{JsonBody, Params, PathId};
-use crate::web::{AppState, problem::Answer, session::Asker, sse};
+use crate::{
+    paging,
+    web::{AppState, problem::Answer, session::Asker, sse},
+};
 use axum::{
     Json,
     extract::State,
@@ -197,10 +200,7 @@ async fn events(
     if wants_stream(&headers) {
         return sse::pod_news(state, caller, id, after, &headers).await;
     }
-    let limit = list.limit.unwrap_or(DEFAULT_EVENTS);
-    if !(1..=MOST_EVENTS).contains(&limit) {
-        return Err(AppError::field("limit", format!("From 1 to {MOST_EVENTS}.")).into());
-    }
+    let limit = paging::limit(list.limit, DEFAULT_EVENTS, MOST_EVENTS)?;
     let items = state.backend.events(&caller, id, after.unwrap_or(0), limit).await?;
     // A full page may be the last one: the next is empty then.
     let next_cursor = items.last().filter(|_| items.len() >= limit as usize).map(|last| last.seq.to_string());

@@ -4,17 +4,18 @@ use super::{
     extract::{ListQuery, Params, PathPair},
     page_of,
 };
-use crate::web::{AppState, problem::Answer, session::Asker};
+use crate::{
+    paging,
+    web::{AppState, problem::Answer, session::Asker},
+};
 use axum::{Json, extract::State};
 use pinacle_app::{
-    AppError, AppResult,
+    AppResult,
     pods::{Branch, Page, Repository},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
-
-const MOST_LIMIT: u32 = 100;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(repositories)).routes(routes!(branches))
@@ -35,10 +36,7 @@ struct Search {
 /// Repositories of the user's GitHub account, newest push first
 #[utoipa::path(get, path = "/repositories", tag = "repositories", params(Search), responses((status = 200, body = Page<Repository>)))]
 async fn repositories(State(state): State<AppState>, Asker(caller): Asker, Params(query): Params<Search>) -> Answer<Json<Page<Repository>>> {
-    let limit = query.limit.unwrap_or(MOST_LIMIT);
-    if !(1..=MOST_LIMIT).contains(&limit) {
-        return Err(AppError::field("limit", format!("From 1 to {MOST_LIMIT}.")).into());
-    }
+    let limit = paging::limit(query.limit, paging::MOST, paging::MOST)?;
     let (page, skipped) = place(query.cursor.as_deref())?;
     let found = state.backend.repositories(&caller, query.search, page.clone()).await?;
     Ok(Json(part(found, page, skipped, limit as usize)))
@@ -47,9 +45,8 @@ async fn repositories(State(state): State<AppState>, Asker(caller): Asker, Param
 /// A cursor is GitHub's page (none: the first), and how many of it were given already.
 fn place(cursor: Option<&str>) -> AppResult<(Option<String>, usize)> {
     let Some(cursor) = cursor else { return Ok((None, 0)) };
-    let bad = || AppError::field("cursor", "Hand in the next_cursor of the page before, or none.");
-    let (page, skipped) = cursor.split_once('-').ok_or_else(bad)?;
-    let skipped = skipped.parse().map_err(|_| bad())?;
+    let (page, skipped) = cursor.split_once('-').ok_or_else(paging::bad_cursor)?;
+    let skipped = skipped.parse().map_err(|_| paging::bad_cursor())?;
     Ok(((!page.is_empty()).then(|| page.to_owned()), skipped))
 }
 
