@@ -1,6 +1,6 @@
 // A team from nothing: made, joined from a second browser by a link, used together, and left at once.
 import assert from "node:assert/strict";
-import { BASE, except, fitsPhone, fresh, hydrated, open, script, shows, signIn, type } from "./browser.mjs";
+import { BASE, addSecret, except, fitsPhone, fresh, hydrated, open, script, shows, signIn, type } from "./browser.mjs";
 
 /** A new team of whoever is signed in in `page`, by its pages; its address. */
 async function makeTeam(page, name) {
@@ -65,6 +65,18 @@ export default {
       await row.waitFor();
       await owner.page.getByText("Nobody is invited.", { exact: false }).waitFor();
 
+      // A secret of the team's: its member sees the name, and no way to change it.
+      await owner.page.getByRole("navigation", { name: "Pinacle" }).getByRole("link", { name: "Secrets" }).click();
+      await owner.page.waitForURL(`${team}/secrets`);
+      await hydrated(owner.page);
+      const [secret, value] = [fresh("KEY").toUpperCase(), fresh("value")];
+      await addSecret(owner.page, secret, value);
+      await member.page.goto(`${team}/secrets`);
+      await member.page.getByRole("row").filter({ hasText: secret }).waitFor();
+      assert.equal(await member.page.getByRole("button", { name: /Add secret|Replace/ }).count(), 0);
+      await member.page.goto(`${team}/pods`);
+      await hydrated(member.page);
+
       // A pod made in the team is there for both; the address says whose it is.
       await owner.page.goto(`${team}/pods/new`);
       await hydrated(owner.page);
@@ -77,7 +89,8 @@ export default {
       await member.page.getByRole("link", { name: pod, exact: true }).click();
       await member.page.waitForURL(new RegExp(`/teams/${name}/pods/[0-9a-f-]{36}`));
       await shows(member.page, "Running");
-      await type(member.page, "echo seen-$((1+1))", "seen-2");
+      await member.page.getByText(secret).first().waitFor();
+      await type(member.page, `echo "<$${secret}>"`, `<${value}>`);
 
       // Removed, what it has open closes.
       await owner.page.goto(team);

@@ -138,6 +138,16 @@ export async function type(page, line, expected) {
   await reads(page, expected);
 }
 
+/** Adds a secret on the page of its team that is open. */
+export async function addSecret(page, name, value) {
+  await page.getByRole("button", { name: "Add secret", exact: true }).first().click();
+  const dialog = page.getByRole("dialog", { name: "Add secret" });
+  await dialog.getByLabel("Name", { exact: true }).fill(name);
+  await dialog.getByLabel("Value", { exact: true }).fill(value);
+  await dialog.getByRole("button", { name: "Add secret", exact: true }).click();
+  await page.getByRole("row").filter({ hasText: name }).waitFor();
+}
+
 /** No part of the page is wider than a phone of 375 px; says which is. */
 export async function fitsPhone(page) {
   const before = page.viewportSize();

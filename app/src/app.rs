@@ -4,6 +4,7 @@ use crate::account::theme::Theme;
 use crate::account::{AccountPage, SignInPage};
 use crate::hosts::HostsPage;
 use crate::pods::{NewPodPage, PodPage, PodsPage};
+use crate::secrets::SecretsPage;
 use crate::teams::{InvitationPage, NewTeamPage, TeamPage};
 use crate::ui::clock::Clock;
 use crate::ui::frame::Frame;
@@ -40,6 +41,8 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("teams/:team/pods/new") view=NewPodPage ssr=Async />
                     <Route path=path!("teams/:team/pods/:id") view=PodPage ssr=Async />
                     <Route path=path!("invitations/:code") view=InvitationPage ssr=Async />
+                    <Route path=path!("secrets") view=SecretsPage ssr=Async />
+                    <Route path=path!("teams/:team/secrets") view=SecretsPage ssr=Async />
                     <Route path=path!("account") view=AccountPage ssr=Async />
                     <Route path=path!("hosts") view=HostsPage ssr=Async />
                 </ParentRoute>

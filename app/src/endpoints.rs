@@ -11,6 +11,9 @@ use crate::pods::api::{
     ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
     RestartProcess, RetrySetup, SuggestPodName, UpdatePod, WishPod,
 };
+use crate::secrets::api::{
+    CheckImport, CreateSecret, DeleteSecret, ImportSecrets, RenameSecret, ReplaceSecret, RestartOutdated, SecretsOfPod, ViewSecrets,
+};
 use crate::teams::api::{
     AcceptInvitation, ChangeMember, CreateTeam, DeleteTeam, GetInvitation, GetTeam, Invite, ListInvitations, ListMembers, ListTeams, RemoveMember,
     RenameTeam, ResendInvitation, RevokeInvitation, TakeOverPods, TeamActivity,
@@ -66,6 +69,15 @@ pub fn endpoints() -> Vec<&'static str> {
         RestartProcess::PATH,
         ListTerminals::PATH,
         EndTerminal::PATH,
+        ViewSecrets::PATH,
+        CreateSecret::PATH,
+        ReplaceSecret::PATH,
+        RenameSecret::PATH,
+        DeleteSecret::PATH,
+        SecretsOfPod::PATH,
+        CheckImport::PATH,
+        ImportSecrets::PATH,
+        RestartOutdated::PATH,
         ListHosts::PATH,
         GetHost::PATH,
         ListHostPods::PATH,

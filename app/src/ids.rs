@@ -39,6 +39,7 @@ id! {
     InvitationId,
     /// The `jti` of an API token.
     TokenId,
+    SecretId,
     /// A signed-in browser; not the secret in its cookie.
     SessionId,
 }

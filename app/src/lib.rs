@@ -13,6 +13,7 @@ pub mod error;
 pub mod hosts;
 pub mod ids;
 pub mod pods;
+pub mod secrets;
 #[cfg(feature = "ssr")]
 pub mod server;
 pub mod teams;

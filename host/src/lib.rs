@@ -3,6 +3,7 @@
 
 pub mod frame;
 pub mod protocol;
+pub mod valid;
 
 #[cfg(feature = "daemon")]
 pub mod daemon;
@@ -20,5 +21,3 @@ pub mod inventory;
 pub mod join;
 #[cfg(feature = "daemon")]
 pub mod pod;
-#[cfg(feature = "init")]
-pub mod valid;

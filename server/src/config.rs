@@ -43,10 +43,39 @@ pub enum Command {
         #[command(subcommand)]
         command: OperatorCommand,
     },
+    /// The keys that seal what the database holds
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// After a restore of the database from a backup, before anything is started: begin a new epoch
     ///
     /// No host takes a command from here before it has joined again, and every fence is above those that hosts have seen.
     Restored {
+        #[command(flatten)]
+        config: Box<Config>,
+    },
+}
+
+impl Command {
+    /// The settings, whatever is to be done with them.
+    pub fn config_mut(&mut self) -> &mut Config {
+        match self {
+            Self::Serve { config, .. } | Self::Worker { config } | Self::Migrate { config } | Self::Restored { config } => config,
+            Self::Token { command: TokenCommand::Create { config, .. } } => config,
+            Self::Operator { command: OperatorCommand::Grant { config, .. } | OperatorCommand::Revoke { config, .. } } => config,
+            Self::Keys { command: KeysCommand::Rotate { config } } => config,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum KeysCommand {
+    /// Wrap everything by the first of the master keys, while servers serve
+    ///
+    /// They and this command have both keys, the new one first. May be interrupted and repeated; when it has ended well, the old
+    /// key opens nothing any more and can be taken away.
+    Rotate {
         #[command(flatten)]
         config: Box<Config>,
     },
@@ -119,9 +148,13 @@ pub struct Config {
     /// GitHub logins that operate the installation, separated by commas
     #[arg(long, env = "PINACLE_OPERATORS", value_delimiter = ',')]
     pub operators: Vec<String>,
-    /// 32 random bytes in base64 that seal secrets and tokens
+    /// File with the 32 random bytes, in base64, that seal secrets and tokens; or the bytes themselves in the variable
+    /// PINACLE_MASTER_KEY. While a key is replaced: a line for each, the new one first
     #[arg(long, env = "PINACLE_MASTER_KEY_FILE")]
-    pub master_key_file: PathBuf,
+    pub master_key_file: Option<PathBuf>,
+    /// What PINACLE_MASTER_KEY held. No argument: a command line is everybody's to read.
+    #[arg(skip)]
+    pub master_key: Option<SecretString>,
     /// OpenSSH private key that pod hosts know the control plane by
     #[arg(long, env = "PINACLE_SSH_KEY_FILE")]
     pub ssh_key_file: PathBuf,

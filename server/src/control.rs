@@ -1,6 +1,8 @@
 //! `ControlPlane`: what every noun's `access.rs` implements its trait on.
 
-use crate::{config::Config, crypto::Sealer, db::Db, gateway::Identity, github::GitHub, news::News, pods::turns::Turns, ssh::Connections};
+use crate::{
+    account::TokenKeys, config::Config, crypto::Sealer, db::Db, gateway::Identity, github::GitHub, news::News, pods::turns::Turns, ssh::Connections,
+};
 use std::{ops::Deref, sync::Arc};
 
 /// The parts of one running control plane.
@@ -8,6 +10,7 @@ pub struct Parts {
     pub config: Config,
     pub db: Db,
     pub sealer: Sealer,
+    pub token_keys: TokenKeys,
     pub github: GitHub,
     pub news: News,
     pub connections: Connections,

@@ -1,16 +1,20 @@
 //! Sealing of secrets and tokens: XChaCha20-Poly1305, a data key per row, wrapped by the master key.
 //!
 //! What is sealed is bound to the row that it stands in (the associated data that the caller gives), so that a
-//! value that somebody moves to another row does not open there.
+//! value that somebody moves to another row does not open there. While the master key is replaced there are several: the
+//! first seals, all of them open, and `rewrap` brings a row from one of the others to the first.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+mod master_key;
+
+pub use master_key::{MasterKeyError, take_variable};
+
 use chacha20poly1305::{
     Key, KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
 use rand::RngCore;
 use sha2::{Digest, Sha256};
-use std::{fs::File, io::Read, os::unix::fs::PermissionsExt, path::Path};
+use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
 
 const KEY: usize = 32;
@@ -19,24 +23,37 @@ const TAG: usize = 16;
 const WRAPPED: usize = KEY + TAG;
 /// First byte of what is sealed: `version ‖ nonce ‖ wrapped data key ‖ nonce ‖ ciphertext`.
 const VERSION: u8 = 1;
-/// A key file is one short line.
-const MOST_KEY_FILE: u64 = 1024;
-/// Others than owner and group must not read the key.
-const OTHERS: u32 = 0o007;
 
-/// Holds the master key; it never leaves here.
+type MasterKey = Zeroizing<[u8; KEY]>;
+
+/// Holds the master key, and those that it takes the place of; they never leave here.
 pub struct Sealer {
-    master: Zeroizing<[u8; KEY]>,
+    /// Seals, and opens.
+    first: MasterKey,
+    /// Open what was sealed before.
+    others: Vec<MasterKey>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    #[error("the master key file {path} can't be read: {source}")]
-    Unreadable { path: String, source: std::io::Error },
-    #[error("the master key file {0} can be read by every user of this machine: chmod 0600 it")]
-    Open(String),
-    #[error("the master key file {0} must hold 32 random bytes in base64 (head -c 32 /dev/urandom | base64)")]
-    NoKey(String),
+/// What is sealed, with the row that it is sealed for.
+pub struct SealedRow {
+    pub id: Uuid,
+    pub row: Vec<u8>,
+    pub sealed: Vec<u8>,
+}
+
+/// A row whose data key another master key has wrapped, in place of what was there.
+pub struct RewrappedRow {
+    pub id: Uuid,
+    pub before: Vec<u8>,
+    pub after: Vec<u8>,
+}
+
+impl RewrappedRow {
+    /// As arrays for one statement: ids, what was there, what takes its place.
+    pub fn columns(rows: &[Self]) -> (Vec<Uuid>, Vec<&[u8]>, Vec<&[u8]>) {
+        let all = |pick: fn(&Self) -> &[u8]| rows.iter().map(pick).collect();
+        (rows.iter().map(|row| row.id).collect(), all(|row| &row.before), all(|row| &row.after))
+    }
 }
 
 /// Why something did not open. Says no more: what it is for is known to the caller.
@@ -49,27 +66,9 @@ pub enum SealError {
 }
 
 impl Sealer {
-    pub fn from_file(path: &Path) -> Result<Self, KeyFileError> {
-        let name = path.display().to_string();
-        let unreadable = |source| KeyFileError::Unreadable { path: name.clone(), source };
-        let file = File::open(path).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.permissions().mode() & OTHERS != 0 {
-            return Err(KeyFileError::Open(name));
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.take(MOST_KEY_FILE).read_to_string(&mut text).map_err(unreadable)?;
-        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| KeyFileError::NoKey(name.clone()))?);
-        let master = <[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| KeyFileError::NoKey(name.clone()))?;
-        // A file of zeros is a forgotten placeholder, not a key.
-        if master.iter().all(|byte| *byte == master[0]) {
-            return Err(KeyFileError::NoKey(name));
-        }
-        Ok(Self { master: Zeroizing::new(master) })
-    }
-
     #[cfg(test)]
     pub(crate) fn for_tests(byte: u8) -> Self {
-        Self { master: Zeroizing::new([byte; KEY]) }
+        Self { first: Zeroizing::new([byte; KEY]), others: Vec::new() }
     }
 
     /// Seals `plain` for the row that `row` names.
@@ -77,24 +76,41 @@ impl Sealer {
         let mut data_key = Zeroizing::new([0; KEY]);
         rand::rng().fill_bytes(data_key.as_mut_slice());
         let mut sealed = vec![VERSION];
-        append(&mut sealed, &self.master, b"key", row, data_key.as_slice());
+        append(&mut sealed, &self.first, b"key", row, data_key.as_slice());
         append(&mut sealed, &data_key, b"value", row, plain);
         sealed
     }
 
     pub fn open(&self, row: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let (version, rest) = sealed.split_first().ok_or(SealError::Closed)?;
-        if *version != VERSION {
-            return Err(SealError::Version);
-        }
-        let (wrapped, value) = rest.split_at_checked(NONCE + WRAPPED).ok_or(SealError::Closed)?;
-        let mut data_key = Zeroizing::new([0; KEY]);
-        data_key.copy_from_slice(&opened(&self.master, b"key", row, wrapped)?);
-        opened(&data_key, b"value", row, value)
+        let (wrapped, value) = parts(sealed)?;
+        opened(&self.unwrap(row, wrapped)?.0, b"value", row, value)
     }
 
-    /// The key that API tokens are signed with: derived, so that there is one secret to keep.
-    pub fn token_key(&self) -> Zeroizing<[u8; KEY]> {
+    /// The same value with its data key wrapped by the first key; None where it is already.
+    pub fn rewrap(&self, row: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        let (wrapped, value) = parts(sealed)?;
+        let (data_key, by_first) = self.unwrap(row, wrapped)?;
+        if by_first {
+            return Ok(None);
+        }
+        let mut anew = vec![VERSION];
+        append(&mut anew, &self.first, b"key", row, data_key.as_slice());
+        anew.extend_from_slice(value);
+        Ok(Some(anew))
+    }
+
+    /// The data key, and whether the first master key has opened it.
+    fn unwrap(&self, row: &[u8], wrapped: &[u8]) -> Result<(Zeroizing<[u8; KEY]>, bool), SealError> {
+        let keys = std::iter::once((&self.first, true)).chain(self.others.iter().map(|key| (key, false)));
+        let open = |(master, first): (&MasterKey, bool)| opened(master, b"key", row, wrapped).ok().map(|bytes| (bytes, first));
+        let (bytes, first) = keys.into_iter().find_map(open).ok_or(SealError::Closed)?;
+        let mut data_key = Zeroizing::new([0; KEY]);
+        data_key.copy_from_slice(&bytes);
+        Ok((data_key, first))
+    }
+
+    /// What API tokens were signed with before that key had a place of its own in the database: what stands there first.
+    pub fn first_token_key(&self) -> Zeroizing<[u8; KEY]> {
         self.derive(b"pinacle api tokens, HS256, 1")
     }
 
@@ -104,9 +120,18 @@ impl Sealer {
         let mut digest = Sha256::new();
         digest.update(label);
         digest.update([0]);
-        digest.update(self.master.as_slice());
+        digest.update(self.first.as_slice());
         Zeroizing::new(digest.finalize().into())
     }
+}
+
+/// The wrapped data key and the sealed value, each behind its nonce.
+fn parts(sealed: &[u8]) -> Result<(&[u8], &[u8]), SealError> {
+    let (version, rest) = sealed.split_first().ok_or(SealError::Closed)?;
+    if *version != VERSION {
+        return Err(SealError::Version);
+    }
+    rest.split_at_checked(NONCE + WRAPPED).ok_or(SealError::Closed)
 }
 
 fn cipher(key: &[u8; KEY]) -> XChaCha20Poly1305 {
@@ -141,7 +166,10 @@ fn opened(key: &[u8; KEY], what: &[u8], row: &[u8], sealed: &[u8]) -> Result<Zer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::OpenOptionsExt};
+
+    fn with_others(first: u8, others: &[u8]) -> Sealer {
+        Sealer { first: Zeroizing::new([first; KEY]), others: others.iter().map(|byte| Zeroizing::new([*byte; KEY])).collect() }
+    }
 
     #[test]
     fn what_is_sealed_opens_in_its_row_alone() {
@@ -169,27 +197,22 @@ mod tests {
 
     #[test]
     fn the_token_key_is_not_the_master_key() {
-        assert_ne!(Sealer::for_tests(7).token_key().as_slice(), [7; KEY]);
-        assert_eq!(Sealer::for_tests(7).token_key(), Sealer::for_tests(7).token_key());
-        assert_ne!(Sealer::for_tests(7).token_key(), Sealer::for_tests(8).token_key());
+        assert_ne!(Sealer::for_tests(7).first_token_key().as_slice(), [7; KEY]);
+        assert_eq!(Sealer::for_tests(7).first_token_key(), Sealer::for_tests(7).first_token_key());
+        assert_ne!(Sealer::for_tests(7).first_token_key(), Sealer::for_tests(8).first_token_key());
     }
 
     #[test]
-    fn a_key_file_that_is_missing_short_or_open_to_all_is_refused() {
-        let folder = std::env::temp_dir().join(format!("pinacle-key-{}", rand::random::<u64>()));
-        fs::create_dir(&folder).unwrap();
-        let write = |name: &str, mode: u32, text: &str| {
-            let path = folder.join(name);
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).unwrap();
-            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
-            path
-        };
-        let good = format!("{}\n", STANDARD.encode((0..32).collect::<Vec<u8>>()));
-        assert!(Sealer::from_file(&write("good", 0o600, &good)).is_ok());
-        assert!(matches!(Sealer::from_file(&write("open", 0o604, &good)), Err(KeyFileError::Open(_))));
-        assert!(matches!(Sealer::from_file(&write("short", 0o600, "AAAA")), Err(KeyFileError::NoKey(_))));
-        assert!(matches!(Sealer::from_file(&write("zeros", 0o600, &STANDARD.encode([0; KEY]))), Err(KeyFileError::NoKey(_))));
-        assert!(matches!(Sealer::from_file(&folder.join("missing")), Err(KeyFileError::Unreadable { .. })));
-        fs::remove_dir_all(&folder).unwrap();
+    fn a_rewrapped_value_opens_with_the_new_key_and_no_longer_with_the_old() {
+        let old = Sealer::for_tests(7);
+        let sealed = old.seal(b"row", b"value");
+        let both = with_others(8, &[7]);
+        assert_eq!(both.open(b"row", &sealed).unwrap().as_slice(), b"value", "both work meanwhile");
+        let anew = both.rewrap(b"row", &sealed).unwrap().expect("it was wrapped by the old key");
+        assert_eq!(Sealer::for_tests(8).open(b"row", &anew).unwrap().as_slice(), b"value");
+        assert_eq!(old.open(b"row", &anew), Err(SealError::Closed));
+        assert_eq!(both.rewrap(b"row", &anew), Ok(None), "twice is once");
+        assert_eq!(both.rewrap(b"another row", &sealed), Err(SealError::Closed));
+        assert_eq!(Sealer::for_tests(9).rewrap(b"row", &sealed), Err(SealError::Closed));
     }
 }

@@ -33,6 +33,8 @@ pub enum Change {
     Joined { team: TeamId, user: UserId },
     /// The user is in the team no more: what it has open there closes.
     Left { team: TeamId, user: UserId },
+    /// What this team's pods get of its secrets.
+    Secrets(TeamId),
     /// This signed-in browser was ended.
     SessionEnded(SessionId),
     /// All of this user's signed-in browsers were ended.

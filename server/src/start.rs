@@ -1,9 +1,10 @@
 //! Puts the parts together, and takes them apart again in order when the process is asked to end.
 
 use crate::{
+    account::{TokenKeyError, TokenKeys},
     config::Config,
     control::{ControlPlane, Parts},
-    crypto::{KeyFileError, Sealer},
+    crypto::{MasterKeyError, Sealer},
     db, gateway,
     github::{self, GitHub},
     jobs, listen,
@@ -26,7 +27,9 @@ pub enum StartError {
     #[error("the tables can't be brought up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error(transparent)]
-    MasterKey(#[from] KeyFileError),
+    MasterKey(#[from] MasterKeyError),
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
     #[error(transparent)]
     Ssh(#[from] SshError),
     #[error(transparent)]
@@ -40,12 +43,13 @@ pub enum StartError {
 }
 
 async fn parts(config: Config) -> Result<ControlPlane, StartError> {
-    let sealer = Sealer::from_file(&config.master_key_file)?;
+    let sealer = Sealer::load(&config)?;
     let connections = Connections::new(&config.ssh_key_file)?;
     let github = GitHub::new(&config)?;
     let db = db::open(&config).await?;
+    let token_keys = TokenKeys::load(&db, &sealer).await?;
     let gateway = gateway::Identity::of(&config)?;
-    Ok(ControlPlane::new(Parts { config, db, sealer, github, news: News::default(), connections, gateway, turns: Turns::default() }))
+    Ok(ControlPlane::new(Parts { config, db, sealer, token_keys, github, news: News::default(), connections, gateway, turns: Turns::default() }))
 }
 
 /// Cancelled by SIGTERM or SIGINT.

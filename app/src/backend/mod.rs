@@ -4,6 +4,7 @@
 mod account;
 mod hosts;
 mod pods;
+mod secrets;
 mod teams;
 
 pub use account::Account;
@@ -12,15 +13,16 @@ pub use pods::{
     ByteConnection, ByteControl, ByteInput, ByteOutput, FileContent, Pods, ProcessStart, Program, Pty, TerminalConnection, TerminalInput,
     TerminalOutput,
 };
+pub use secrets::Secrets;
 pub use teams::Teams;
 
 use crate::ids::{KeyId, SessionId, TokenId, UserId};
 use std::net::IpAddr;
 
 /// Every noun's trait together.
-pub trait Backend: Account + Teams + Pods + Hosts + 'static {}
+pub trait Backend: Account + Teams + Pods + Secrets + Hosts + 'static {}
 
-impl<T: Account + Teams + Pods + Hosts + 'static> Backend for T {}
+impl<T: Account + Teams + Pods + Secrets + Hosts + 'static> Backend for T {}
 
 /// Who asks, and through which door. Made by the doors' authentication only.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::feed::Feed;
 use super::{Pod, PodLive, PodStatus, Tier};
 use crate::account::consent_address;
+use crate::secrets::SecretsOfPod;
 use crate::ui::clock::Ago;
 use crate::ui::copy::Copy;
 use crate::ui::status::Status;
@@ -23,7 +24,7 @@ pub fn Facts(feed: Feed) -> impl IntoView {
                     let (running, tier) = feed.pod.with(|pod| (pod.status == PodStatus::Running, pod.tier));
                     feed.live.with(|live| live.as_ref().filter(|_| running).map(|live| meters(live, tier)))
                 }}
-                {move || feed.pod.with(git)} {move || feed.pod.with(place)} <div>
+                {move || feed.pod.with(git)} {move || feed.pod.with(place)} <SecretsOfPod pod=feed.pod /> <div>
                     <dt>"This month"</dt>
                     <dd>
                         {move || format!("{} running", long_span(feed.month.read().running_seconds))} <br />

@@ -180,6 +180,9 @@ pub struct Pod {
     pub desired: Desired,
     /// False while its host has not been heard for 30 s.
     pub reachable: bool,
+    /// It runs with secrets that were changed since it was booted: a restart brings the latest.
+    #[serde(default)]
+    pub secrets_outdated: bool,
     /// A wish that no job has answered yet.
     pub behind: bool,
     pub setup: Setup,

@@ -165,6 +165,20 @@ fn Standing(feed: Feed) -> impl IntoView {
                 }
                 .into_any(),
             ),
+            PodStatus::Running if now.secrets_outdated => Some(
+                view! {
+                    <div class="note slow">
+                        <p>
+                            <Status kind="slow" shape="s-slow" word="Older secrets:" />
+                            " some were changed since this pod was started. A restart brings the latest; terminals begin anew."
+                        </p>
+                        <div class="acts">
+                            <WishButton pod wish=Wish::Restart icon="again" words="Restart pod" class="btn small" />
+                        </div>
+                    </div>
+                }
+                .into_any(),
+            ),
             _ => None,
         }
     }

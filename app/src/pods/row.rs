@@ -135,6 +135,14 @@ fn state(pod: &Pod) -> AnyView {
                 .into_any(),
             )
         }
+        (PodStatus::Running, SetupState::None | SetupState::Done) => pod.secrets_outdated.then(|| {
+            view! {
+                <span class="remark" title="Restart it to bring the latest">
+                    <Status kind="slow" shape="s-slow" word="Older secrets" />
+                </span>
+            }
+            .into_any()
+        }),
         _ => None,
     };
     view! {

@@ -48,6 +48,11 @@ pub fn pods_of(slug: Option<&str>) -> String {
     slug.map_or_else(|| "/".to_owned(), |slug| format!("/teams/{slug}/pods"))
 }
 
+/// Where a team's secrets are; the personal team's without one.
+pub fn secrets_of(slug: Option<&str>) -> String {
+    slug.map_or_else(|| "/secrets".to_owned(), |slug| format!("/teams/{slug}/secrets"))
+}
+
 /// Where a pod is made in this team; in the personal one without.
 pub fn new_pod_in(slug: Option<&str>) -> String {
     slug.map_or_else(|| "/pods/new".to_owned(), |slug| format!("/teams/{slug}/pods/new"))

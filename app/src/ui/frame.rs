@@ -9,7 +9,7 @@ use super::{dialog, toast::Toast};
 use crate::account::{Me, api::account};
 use crate::error::{AppError, ErrorCode};
 use crate::teams::TeamSwitcher;
-use crate::teams::place::{MyTeams, pods_of, slug_here};
+use crate::teams::place::{MyTeams, pods_of, secrets_of, slug_here};
 use leptos::prelude::*;
 use leptos_router::components::{Outlet, Redirect};
 use leptos_router::hooks::use_location;
@@ -52,6 +52,10 @@ pub fn Framed(children: Children) -> impl IntoView {
         let path = location.pathname;
         move || path.with(|path| slug.with(|slug| slug.as_deref().is_some_and(|slug| *path == format!("/teams/{slug}")))).then_some("page")
     };
+    let on_secrets = {
+        let path = location.pathname;
+        move || path.with(|path| slug.with(|slug| *path == secrets_of(slug.as_deref()))).then_some("page")
+    };
     let on_hosts = {
         let path = location.pathname;
         move || path.with(|path| path.starts_with("/hosts")).then_some("page")
@@ -78,6 +82,9 @@ pub fn Framed(children: Children) -> impl IntoView {
             <nav aria-label="Pinacle">
                 <a href=move || pods_of(slug.get().as_deref()) aria-current=on_pods>
                     "Pods"
+                </a>
+                <a href=move || secrets_of(slug.get().as_deref()) aria-current=on_secrets>
+                    "Secrets"
                 </a>
                 {move || {
                     slug.get()

@@ -4,7 +4,7 @@
 use super::dialog::{self, Dialog};
 use super::palette::PALETTE;
 use super::refusal::bear;
-use crate::teams::place::{new_pod_in, pods_of, slug_here};
+use crate::teams::place::{new_pod_in, pods_of, secrets_of, slug_here};
 use leptos::ev;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
@@ -134,6 +134,7 @@ pub fn Shortcuts() -> impl IntoView {
             goes.set_value(false);
             let path = match key.as_str() {
                 "p" => pods_of(slug.get_untracked().as_deref()),
+                "s" => secrets_of(slug.get_untracked().as_deref()),
                 "t" => match slug.get_untracked() {
                     Some(slug) => format!("/teams/{slug}"),
                     None => return,
@@ -163,11 +164,12 @@ pub fn Shortcuts() -> impl IntoView {
 /// The list of all keys, and the button in the foot that opens it.
 #[component]
 pub fn KeysDialog() -> impl IntoView {
-    const ALL: [(&str, &str); 14] = [
+    const ALL: [(&str, &str); 15] = [
         ("⌘K or Ctrl K", "Search or run a command; in a terminal only ⌘K"),
         ("/", "Search this list"),
         ("g p", "Go to pods"),
         ("g t", "Go to the team"),
+        ("g s", "Go to secrets"),
         ("g a", "Go to your account"),
         ("g h", "Go to hosts, for operators"),
         ("n", "New pod"),

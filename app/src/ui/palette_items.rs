@@ -50,6 +50,7 @@ pub fn items(typed: &str, pods: &[Pod], teams: &[Team], operator: bool) -> Vec<I
         };
         if holds(&team.name) {
             all.push(item("pod", format!("Pods of {}", team.name), format!("{}/pods", team.address())));
+            all.push(item("lock", format!("Secrets of {}", team.name), format!("{}/secrets", team.address())));
             all.push(item("globe", format!("Members and activity of {}", team.name), team.address()));
         }
     }

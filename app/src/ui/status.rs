@@ -52,6 +52,9 @@ pub fn Remark(pod: Pod) -> impl IntoView {
         SetupState::Running => view! { <Status kind="provisioning" shape="s-provisioning" word="Setting up" /> }.into_any(),
         SetupState::AwaitingApproval => view! { <Status kind="waiting" shape="s-waiting" word="Set-up waits for you" /> }.into_any(),
         SetupState::Failed => view! { <Status kind="failed" shape="s-failed" word="Set-up failed" /> }.into_any(),
+        SetupState::None | SetupState::Done if pod.secrets_outdated => {
+            view! { <Status kind="slow" shape="s-slow" word="Older secrets" /> }.into_any()
+        }
         SetupState::None | SetupState::Done => ().into_any(),
     }
 }

@@ -1,6 +1,6 @@
 //! What a caller may ask of its account: its own things only, so that there is little to authorize beyond the scope.
 
-use super::{TokenKeys, github_token, store, tokens};
+use super::{github_token, store, tokens};
 use crate::{
     activity::{self, Home},
     control::ControlPlane,
@@ -68,7 +68,7 @@ impl Account for ControlPlane {
 
     async fn create_token(&self, caller: &Caller, new: NewToken) -> AppResult<NewTokenMade> {
         may_change(caller)?;
-        tokens::create(&self.db, &TokenKeys::new(&self.sealer), caller.user, caller.into(), &new).await
+        tokens::create(&self.db, &self.token_keys, caller.user, caller.into(), &new).await
     }
 
     async fn revoke_token(&self, caller: &Caller, id: TokenId) -> AppResult<()> {

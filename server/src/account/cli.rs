@@ -2,10 +2,10 @@
 
 use super::{store, tokens};
 use crate::{
-    account::TokenKeys,
+    account::{TokenKeyError, TokenKeys},
     activity::{self, By, Entry, Home},
     config::Config,
-    crypto::{KeyFileError, Sealer},
+    crypto::{MasterKeyError, Sealer},
     db::{self, Db},
 };
 use pinacle_app::{
@@ -21,7 +21,9 @@ pub enum CliError {
     #[error("the database can't be used: {0}")]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Key(#[from] KeyFileError),
+    Key(#[from] MasterKeyError),
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
     #[error("nobody of that login has signed in yet: {0}")]
     NoSuchLogin(String),
     #[error("the scope is read or write, not {0}")]
@@ -37,8 +39,9 @@ pub async fn create_token(config: &Config, login: &str, scope: &str, expires_day
         "write" => TokenScope::Write,
         other => return Err(CliError::Scope(other.to_owned())),
     };
-    let keys = TokenKeys::new(&Sealer::from_file(&config.master_key_file)?);
+    let sealer = Sealer::load(config)?;
     let (db, user) = user_of(config, login).await?;
+    let keys = TokenKeys::load(&db, &sealer).await?;
     let made = tokens::create(&db, &keys, user, By::COMMAND_LINE, &NewToken { name: name.to_owned(), scope, expires_days }).await?;
     Ok(SecretString::from(made.token))
 }

@@ -10,7 +10,7 @@ pub mod store;
 mod tokens;
 
 pub use access::may_change;
-pub use tokens::{TokenKeys, caller_for_token};
+pub use tokens::{KEY_ROW, TokenKeyError, TokenKeys, caller_for_token};
 
 use crate::{
     control::ControlPlane,
@@ -31,7 +31,7 @@ pub struct GitIdentity {
 }
 
 /// The row that a user's GitHub token is sealed for.
-fn token_row(user: UserId) -> Vec<u8> {
+pub fn token_row(user: UserId) -> Vec<u8> {
     format!("users/{user}/github_token").into_bytes()
 }
 

@@ -1,13 +1,17 @@
 //! The SQL of accounts: users, handles, API tokens, signed-in browsers, and what a user's pods add up to.
 
 use super::GitIdentity;
-use crate::db::Db;
+use crate::{
+    crypto::{RewrappedRow, SealedRow},
+    db::Db,
+};
 use pinacle_app::{
     account::{Allowed, ApiToken, BrowserSession, Me, TokenScope},
     ids::{SessionId, TeamId, TokenId, UserId},
 };
 use sqlx::{PgConnection, PgExecutor, Row, postgres::PgRow};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// What GitHub says of an account at sign-in.
 pub struct Profile<'a> {
@@ -346,4 +350,46 @@ pub async fn session_holds(db: &Db, id: SessionId) -> Result<bool, sqlx::Error> 
         .bind(id.0)
         .fetch_one(db)
         .await
+}
+
+/// Sealed GitHub tokens of accounts behind `after`, in the order of their ids.
+pub async fn sealed_github_tokens(db: &Db, after: Uuid, limit: i64) -> Result<Vec<SealedRow>, sqlx::Error> {
+    let rows: Vec<(Uuid, Vec<u8>)> =
+        sqlx::query_as("SELECT id, github_token FROM users WHERE github_token IS NOT NULL AND id > $1 ORDER BY id LIMIT $2")
+            .bind(after)
+            .bind(limit)
+            .fetch_all(db)
+            .await?;
+    Ok(rows.into_iter().map(|(id, sealed)| SealedRow { id, row: super::token_row(UserId(id)), sealed }).collect())
+}
+
+/// How many of them were still what they were.
+pub async fn rewrap_github_tokens(db: &Db, rows: &[RewrappedRow]) -> Result<u64, sqlx::Error> {
+    let (ids, before, after) = RewrappedRow::columns(rows);
+    let done = sqlx::query(
+        "UPDATE users u SET github_token = n.after FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS n (id, before, after)
+         WHERE u.id = n.id AND u.github_token = n.before",
+    )
+    .bind(ids)
+    .bind(before)
+    .bind(after)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What API tokens are signed with, sealed.
+pub async fn token_key(db: impl PgExecutor<'_>) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar("SELECT token_key FROM installation").fetch_one(db).await
+}
+
+/// Keeps it, unless there is one: answers with the one that is kept.
+pub async fn keep_token_key(db: &mut PgConnection, sealed: &[u8]) -> Result<Vec<u8>, sqlx::Error> {
+    sqlx::query_scalar("UPDATE installation SET token_key = coalesce(token_key, $1) RETURNING token_key").bind(sealed).fetch_one(db).await
+}
+
+/// False: it was another one by then.
+pub async fn rewrap_token_key(db: &Db, row: &RewrappedRow) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("UPDATE installation SET token_key = $2 WHERE token_key = $1").bind(&row.before).bind(&row.after).execute(db).await?;
+    Ok(done.rows_affected() == 1)
 }

@@ -4,7 +4,7 @@ use super::store;
 use crate::{
     activity::{self, By, Entry, Home},
     control::ControlPlane,
-    crypto::Sealer,
+    crypto::{SealError, Sealer},
     db::{self, Db},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -45,14 +45,36 @@ pub struct TokenKeys {
     validation: Validation,
 }
 
+/// The row that the signing key is sealed for.
+pub const KEY_ROW: &[u8] = b"installation/token_key";
+
+#[derive(Debug, thiserror::Error)]
+pub enum TokenKeyError {
+    #[error("the database can't be used: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the master key does not open what the database holds: it is not the one that it was sealed with ({0})")]
+    Closed(#[from] SealError),
+}
+
 impl TokenKeys {
-    pub fn new(sealer: &Sealer) -> Self {
-        let key = sealer.token_key();
+    /// The installation's, made on the first start. It lies sealed in the database, so that tokens outlive the master key that they
+    /// were made under.
+    pub async fn load(db: &Db, sealer: &Sealer) -> Result<Self, TokenKeyError> {
+        let mut connection = db.acquire().await?;
+        let sealed = match store::token_key(&mut *connection).await? {
+            Some(sealed) => sealed,
+            // Of servers that start together the first one's stays.
+            None => store::keep_token_key(&mut connection, &sealer.seal(KEY_ROW, sealer.first_token_key().as_slice())).await?,
+        };
+        Ok(Self::new(&sealer.open(KEY_ROW, &sealed)?))
+    }
+
+    fn new(key: &[u8]) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
         validation.leeway = 0;
-        Self { encoding: EncodingKey::from_secret(key.as_slice()), decoding: DecodingKey::from_secret(key.as_slice()), validation }
+        Self { encoding: EncodingKey::from_secret(key), decoding: DecodingKey::from_secret(key), validation }
     }
 
     fn sign(&self, claims: &Claims) -> AppResult<String> {
@@ -78,8 +100,7 @@ fn refused() -> AppError {
 
 /// Who asks with this token, from this address.
 pub async fn caller_for_token(control: &ControlPlane, text: &str, address: IpAddr) -> AppResult<Caller> {
-    // Two SHA-256 of a few bytes: nothing beside the query that follows.
-    let (user, token) = TokenKeys::new(&control.sealer).read(text).ok_or_else(refused)?;
+    let (user, token) = control.token_keys.read(text).ok_or_else(refused)?;
     let good = store::good_token(&control.db, token, user).await.map_err(db::fault)?.ok_or_else(refused)?;
     if good.is_stale {
         store::token_was_used(&control.db, token).await.map_err(db::fault)?;
@@ -133,7 +154,7 @@ mod tests {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
     fn keys(byte: u8) -> TokenKeys {
-        TokenKeys::new(&Sealer::for_tests(byte))
+        TokenKeys::new(&[byte; 32])
     }
 
     fn claims(expires_in: i64) -> Claims {

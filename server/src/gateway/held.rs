@@ -25,7 +25,7 @@ pub(super) async fn ended(gateway: Arc<Gateway>, caller: Caller, pod: PodId) -> 
             change = news.next() => match change {
                 None => return "The server restarts.".to_owned(),
                 Some(Change::Pod { pod: changed, .. }) => changed == pod,
-                Some(Change::Events(_) | Change::Team(_) | Change::Joined { .. }) => false,
+                Some(Change::Events(_) | Change::Team(_) | Change::Joined { .. } | Change::Secrets(_)) => false,
                 // Of people, or lost: few, and it costs two reads.
                 Some(_) => true,
             },

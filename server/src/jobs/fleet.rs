@@ -33,6 +33,7 @@ impl FleetJob {
         queue::maintain(&self.control.db).await?;
         crate::pods::store::forget_idempotency_keys(&self.control.db).await?;
         crate::pods::event_store::forget(&self.control.db, KEEP_LOG_DAYS).await?;
+        crate::secrets::store::forget_changes(&self.control.db).await?;
         Ok(())
     }
 }

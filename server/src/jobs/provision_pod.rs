@@ -16,12 +16,14 @@ use crate::{
         event_store, git_access, placement,
         store::{self, PodRow, Release, Seen},
     },
+    secrets::{self, Delivery, DeliveryError},
 };
 use pinacle_app::{
-    ids::{HostId, UserId},
+    ids::{HostId, TeamId, UserId},
     pods::{Desired, PodStatus, timeline::JobStep},
 };
 use pinacle_host::protocol::{Command, PodConfig, Reply, SandboxState};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{
     net::IpAddr,
@@ -182,16 +184,52 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     let size = format!("{} vCPU, {} GB", tier.cores(), tier.memory_gb());
     let sandbox = call(JobStep::Sandbox, sandbox, BOOT);
     run.step(JobStep::Sandbox, &size, async { sandbox.await.map(|_| ((), size.clone())) }).await?;
-    let told = async { configure(run, row, host, JobStep::Keys, false).await.map(|words| ((), words)) };
-    run.step(JobStep::Keys, "git identity", told).await
+    let told = async {
+        let (words, delivery) = tell(run, row, host, JobStep::Keys, false).await?;
+        given(run, &delivery).await?;
+        let count = delivery.secrets.len();
+        let secrets = format!("{count} secret{}", if count == 1 { "" } else { "s" });
+        Ok(((), if words.is_empty() { secrets } else { format!("{words}, {secrets}") }))
+    };
+    run.step(JobStep::Keys, "git identity and secrets", told).await
 }
 
-/// Tells the pod who commits in it and how its git gets at its repository; `again` has that settled once more. Answers in words
-/// with the way that git takes; a failure is `step`'s.
+/// Tells a pod that runs already; `again` has the way of its git settled once more. What it gets of its team's secrets goes with it, but
+/// what runs in it was started with those of its boot: it stays marked until it is restarted.
 pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep, again: bool) -> Result<String, Halt> {
-    let (config, words) = config(run, row, again).await;
+    tell(run, row, host, step, again).await.map(|(words, _)| words)
+}
+
+/// Tells the pod who commits in it, how its git gets at its repository, and its secrets. Answers in words with the way that git takes;
+/// a failure is `step`'s.
+async fn tell(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep, again: bool) -> Result<(String, Delivery), Halt> {
+    let (mut config, words) = config(run, row, again).await;
+    let delivery = delivery(run, row, step).await?;
+    config.env = delivery.env.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
     let command = Command::Configure { pod: run.pod.0, fence: run.lease(), config };
-    link::call(run.control, host, command, SHORT).await.map(|_| words).map_err(|error| halt(step.key(), error))
+    link::call(run.control, host, command, SHORT).await.map_err(|error| halt(step.key(), error))?;
+    Ok((words, delivery))
+}
+
+/// The team's secrets. Without them the pod would run into something else than what was asked for.
+async fn delivery(run: &Run<'_>, row: &PodRow, step: JobStep) -> Result<Delivery, Halt> {
+    secrets::for_pod(run.control, TeamId(row.team_id), row.repository.as_deref()).await.map_err(|error| match error {
+        DeliveryError::Database(error) => error.into(),
+        DeliveryError::Closed(name) => {
+            let remedy = "Replace its value, or ask an operator for the master key that it was sealed with; then retry.";
+            Halt::Final(failure(step.key(), "secret_closed", format!("The secret {name} does not open with the server's master key."), remedy))
+        }
+    })
+}
+
+/// Notes what the machine has now: the pod is marked once that is not the latest any more.
+async fn given(run: &Run<'_>, delivery: &Delivery) -> Result<(), Halt> {
+    let mut tx = run.control.db.begin().await?;
+    if !secrets::store::given(&mut tx, run.pod, run.lease(), delivery.seq, &delivery.secrets).await? {
+        return Err(Halt::Lost);
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Who commits in the pod, and how git may fetch and push at GitHub. Without them the pod still runs.

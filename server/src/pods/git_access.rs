@@ -103,7 +103,7 @@ struct Settling<'a> {
 }
 
 /// The row that a private half is sealed for.
-fn sealed_row(key: Uuid, pod: Uuid) -> Vec<u8> {
+pub(super) fn sealed_row(key: Uuid, pod: Uuid) -> Vec<u8> {
     format!("ssh_keys/{key}/{pod}").into_bytes()
 }
 

@@ -61,11 +61,13 @@ async fn follow_pod(control: &ControlPlane, caller: &Caller, id: PodId, mut afte
     // Subscribed before the first read, so that nothing falls between.
     let mut changes = control.news.subscribe();
     let (mut pod_changed, mut log_grew) = (true, true);
+    let mut team = None;
     loop {
         let mut deleted = false;
         if pod_changed {
             let pod = Pod::from(control.pod_row(caller, id).await?);
             deleted = pod.status == PodStatus::Deleted;
+            team = Some(pod.team_id);
             if to.send(PodNews::Pod { pod: Box::new(pod) }).await.is_err() {
                 return Ok(());
             }
@@ -92,6 +94,7 @@ async fn follow_pod(control: &ControlPlane, caller: &Caller, id: PodId, mut afte
                 Some(Change::Events(changed)) => log_grew = changed == id,
                 // The right to it is looked at again.
                 Some(Change::Left { user, .. }) => pod_changed = user == caller.user,
+                Some(Change::Secrets(changed)) => pod_changed = team == Some(changed),
                 Some(Change::Team(_) | Change::Joined { .. } | Change::SessionEnded(_) | Change::SessionsEnded(_) | Change::TokenEnded(_)) => {}
             }
         }
@@ -202,7 +205,9 @@ async fn follow_pods(control: &ControlPlane, caller: &Caller, to: &mpsc::Sender<
             // Whoever watches reads its list anew when this ends: pods of the team that was left are not in it.
             Change::Left { user, .. } if user == caller.user => return Ok(()),
             Change::Joined { user, .. } if user != caller.user => Vec::new(),
-            Change::Missed | Change::Joined { .. } => {
+            // Whichever pods of the team it is that run with older ones now.
+            Change::Secrets(team) if !teams.contains(&team) => Vec::new(),
+            Change::Missed | Change::Joined { .. } | Change::Secrets(_) => {
                 teams = crate::teams::store::ids(&control.db, caller.user).await?.into_iter().collect();
                 store::list_for(&control.db, caller.user, &PodQuery::default(), &[], None, LIST).await?.into_iter().map(Pod::from).collect()
             }

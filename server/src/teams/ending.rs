@@ -1,4 +1,4 @@
-//! The end of a team: its members lose it at once, its pods are deleted by their jobs, its row stays for the record.
+//! The end of a team: its members lose it at once, its secrets are gone, its pods are deleted by their jobs, its row stays for the record.
 
 use super::{members, store};
 use crate::{
@@ -7,6 +7,7 @@ use crate::{
     db::fault,
     news::{self, Change},
     pods::{self, store::WishRow},
+    secrets,
 };
 use pinacle_app::{AppError, AppResult, ErrorCode, backend::Caller, ids::TeamId, pods::Desired, teams::activity::Action};
 
@@ -35,6 +36,7 @@ pub async fn delete(control: &ControlPlane, caller: &Caller, team: TeamId, with_
         pods::wishes::write(&mut tx, *id, wish, "cleanup-pod").await.map_err(fault)?;
         activity::record_by(&mut tx, caller, Home::Team(team), Action::PodDelete, id.0, pod, "with its team").await?;
     }
+    secrets::store::forget_team(&mut tx, team).await.map_err(fault)?;
     store::end(&mut tx, team).await.map_err(fault)?;
     // The team's page is gone; whoever ended it finds that among its own.
     for home in [Home::Team(team), Home::Personal(caller.user)] {

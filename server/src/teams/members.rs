@@ -29,11 +29,11 @@ pub(super) async fn hold(tx: &mut PgConnection, caller: &Caller, team: TeamId) -
 }
 
 /// As `hold`; members who are no owners are refused.
-pub(super) async fn hold_as_owner(tx: &mut PgConnection, caller: &Caller, team: TeamId) -> AppResult<()> {
+pub async fn hold_as_owner(tx: &mut PgConnection, caller: &Caller, team: TeamId) -> AppResult<()> {
     owner_alone(hold(tx, caller, team).await?)
 }
 
-pub(super) fn owner_alone(role: TeamRole) -> AppResult<()> {
+pub fn owner_alone(role: TeamRole) -> AppResult<()> {
     match role {
         TeamRole::Owner => Ok(()),
         TeamRole::Member => Err(AppError::forbidden("Only the team's owners do this.")),

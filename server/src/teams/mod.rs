@@ -6,3 +6,5 @@ pub mod invitations;
 mod members;
 pub mod names;
 pub mod store;
+
+pub use members::{hold_as_owner, owner_alone};

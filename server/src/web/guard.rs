@@ -104,7 +104,7 @@ async fn right_ended(state: &AppState, caller: &Caller, reach: Reach) -> Why {
                 Some(Change::SessionsEnded(user)) => caller.user == user && matches!(caller.door, Door::Session(_)),
                 Some(Change::Left { user, .. }) => caller.user == user,
                 Some(Change::Missed) => true,
-                Some(Change::Pod { .. } | Change::Events(_) | Change::Team(_) | Change::Joined { .. }) => false,
+                Some(Change::Pod { .. } | Change::Events(_) | Change::Team(_) | Change::Joined { .. } | Change::Secrets(_)) => false,
             },
         };
         if look {

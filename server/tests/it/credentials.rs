@@ -2,19 +2,20 @@
 
 use crate::{
     fleet::{Fleet, SOON},
+    master_key::sealer,
     stand::{Browser, Stand, github_in_peace, location, variable},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use pinacle_server::crypto::Sealer;
+use pinacle_server::account;
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode,
     header::{ACCEPT, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderValue, ORIGIN, UPGRADE},
 };
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
-use std::{path::Path, time::Duration};
+use sqlx::{Connection, PgConnection, PgPool};
+use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -66,7 +67,9 @@ async fn a_token_that_somebody_made_up_or_changed_is_refused_at_every_door() {
     stand.sign_in("member").await;
     let (good, theirs) = (stand.token("owner", "write"), stand.token("member", "write"));
     let pod = new_pod(&stand, &good).await;
-    let key = Sealer::from_file(Path::new(&variable("PINACLE_MASTER_KEY_FILE"))).expect("the stack's key").token_key();
+    let db = PgPool::connect(&stand.database_url).await.expect("the database");
+    let sealed = account::store::token_key(&db).await.expect("an answer").expect("the key that the server signs with");
+    let key = sealer(&variable("PINACLE_MASTER_KEY_FILE")).open(account::KEY_ROW, &sealed).expect("it opens");
     let (ours, mine, now) = (EncodingKey::from_secret(key.as_slice()), claims(&good), OffsetDateTime::now_utc().unix_timestamp());
     let signed = |algorithm, key: &EncodingKey, change: Value| {
         let mut claims = mine.clone();

@@ -254,6 +254,14 @@ impl Fleet {
         *self.installation.worker.lock().await = self.worker(&[]);
     }
 
+    /// Everything that the installation, its hosts, Postgres and the stand-in for GitHub have written down.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        let mut logs: Vec<PathBuf> = ["server.log", "worker.log"].map(|log| self.installation.folder.join(log)).into();
+        logs.extend((1..=hosts()).map(|host| data().join(format!("hosts/h{host}/host.log"))));
+        logs.extend(["github.log", "postgres/log"].map(|log| data().join(log)));
+        logs
+    }
+
     /// One more worker, with these variables set beside the others.
     pub fn worker(&self, variables: &[(&str, &str)]) -> Child {
         let mut command = command(&self.installation.database.url, &["worker"]);
@@ -317,6 +325,20 @@ impl Fleet {
 pub fn on_host(host: usize, script: &str) -> String {
     let output = Command::new(root().join("dev/hosts.sh")).args(["run", &host.to_string(), "bash", "-c", script]).output().expect("hosts.sh runs");
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// As `on_host`, with something on its standard input, which no process list shows.
+pub fn on_host_with(host: usize, script: &str, input: &str) -> String {
+    let mut running = Command::new(root().join("dev/hosts.sh"))
+        .args(["run", &host.to_string(), "bash", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("hosts.sh runs");
+    running.stdin.take().expect("its input").write_all(input.as_bytes()).expect("written");
+    let output = running.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{script}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -3,6 +3,7 @@
 //! `DATABASE_URL`, `PINACLE_URL` and the `PINACLE_GITHUB_*` variables say where those are; `dev/stack.sh` writes them.
 
 mod activity;
+mod canary;
 mod chaos;
 mod credentials;
 mod database;
@@ -13,6 +14,7 @@ mod gateway;
 mod hosts;
 mod input;
 mod keys;
+mod master_key;
 mod misfortunes;
 mod pods;
 mod queue;
@@ -21,5 +23,6 @@ mod rest;
 mod restart;
 mod rights;
 mod screen;
+mod secrets;
 mod stand;
 mod teams;

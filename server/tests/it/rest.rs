@@ -67,6 +67,8 @@ fn body(method: &Method, path: &str) -> Value {
         ("PATCH", "/pods/{id}") => json!({ "name": format!("p{:08x}", rand::random::<u32>()) }),
         ("POST", "/pods/{id}/setup/approve") => json!({ "plan_digest": "x" }),
         ("POST", "/pods/{id}/exec") => json!({ "argv": ["true"] }),
+        ("POST", "/secrets") => json!({ "name": format!("S{:08X}", rand::random::<u32>()), "value": "x" }),
+        ("PATCH", "/secrets/{id}") => json!({ "value": "y" }),
         ("POST", "/hosts") => json!({ "name": "x", "transport": "ssh", "address": "192.0.2.1" }),
         ("POST", "/hosts/{id}/orphans/{pod}/adopt") => json!({ "owner": "owner", "name": "x", "tier": "dev.small" }),
         ("POST", "/hosts/{id}/keys" | "/hosts/{id}/keys/retire") => json!({ "fingerprint": "SHA256:x" }),
@@ -130,6 +132,7 @@ async fn somebody_elses_id_and_nobodys_answer_not_found_at_every_path() {
     let token = json(stand.api(&theirs, Method::POST, "/tokens").json(&json!({ "name": "x", "scope": "read", "expires_days": 1 }))).await;
     let sessions = json(stand.api(&theirs, Method::GET, "/sessions")).await;
     let team = json(stand.api(&theirs, Method::POST, "/teams").json(&json!({ "name": "theirs" }))).await;
+    let secret = json(stand.api(&theirs, Method::POST, "/secrets").json(&json!({ "name": "THEIRS", "value": "x" }))).await;
     // One for each kind of id: what one user may change in a while is bounded.
     let mut strangers = Vec::new();
     for _ in 0..4 {
@@ -137,7 +140,13 @@ async fn somebody_elses_id_and_nobodys_answer_not_found_at_every_path() {
         stand.sign_in(&login).await;
         strangers.push(stand.token(&login, "write"));
     }
-    let foreign = BTreeMap::from([("teams", &team["id"]), ("pods", &pod["id"]), ("tokens", &token["id"]), ("sessions", &sessions["items"][0]["id"])]);
+    let foreign = BTreeMap::from([
+        ("teams", &team["id"]),
+        ("pods", &pod["id"]),
+        ("secrets", &secret["id"]),
+        ("tokens", &token["id"]),
+        ("sessions", &sessions["items"][0]["id"]),
+    ]);
     for operation in operations(&stand).await.iter().filter(|operation| operation.path.contains("{id}")) {
         let noun = operation.path.split('/').nth(1).expect("a noun");
         let theirs = foreign.get(noun).map(|id| id.as_str().expect("an id"));
@@ -154,7 +163,13 @@ async fn somebody_elses_id_and_nobodys_answer_not_found_at_every_path() {
     let after = json(stand.api(&theirs, Method::GET, &format!("/pods/{}", pod["id"].as_str().expect("an id")))).await;
     assert_eq!((&after["name"], &after["desired"]), (&json!("theirs"), &json!("running")));
     assert_eq!(json(stand.api(&theirs, Method::GET, "/sessions")).await["items"].as_array().map(Vec::len), Some(1));
-    assert_eq!(json(stand.api(&mine, Method::GET, "/pods")).await["items"], json!([]), "nor is it listed");
+    for list in ["/pods", "/secrets"] {
+        assert_eq!(json(stand.api(&mine, Method::GET, list)).await["items"], json!([]), "nor is it listed");
+    }
+    let after = json(stand.api(&theirs, Method::GET, &format!("/secrets/{}", secret["id"].as_str().expect("an id")))).await;
+    assert_eq!(after["changed_at"], secret["changed_at"]);
+    let of_team = stand.api(&mine, Method::GET, &format!("/secrets?team_id={}", pod["team_id"].as_str().expect("an id")));
+    assert_eq!(of_team.send().await.expect("an answer").status(), StatusCode::NOT_FOUND);
     let body = json!({ "name": "x", "tier": "dev.small", "team_id": pod["team_id"] });
     let refused = json(stand.api(&mine, Method::POST, "/pods").json(&body)).await;
     assert!(refused["errors"]["team_id"].is_array(), "{refused}");

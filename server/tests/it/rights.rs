@@ -51,6 +51,8 @@ enum Right {
     Operator,
     /// Being in the team that a new pod is put into; others are told at the field.
     Into,
+    /// Owning the team that a new secret is put into; members are refused, others are told at the field.
+    IntoOwned,
     /// A token of its own kind: API tokens and sessions are worth nothing.
     JoinToken,
 }
@@ -118,6 +120,13 @@ const REST: &[Row] = &[
     Row("GET /pods/{id}/terminals", Right::Member, Reads, ""),
     Row("GET /pods/{id}/terminals/{name}", Right::Member, Changes, ""),
     Row("DELETE /pods/{id}/terminals/{name}", Right::Member, Changes, ""),
+    Row("GET /pods/{id}/secrets", Right::Member, Reads, ""),
+    Row("GET /secrets", Right::Own, Reads, ""),
+    Row("POST /secrets", Right::Own, Changes, r#"{"name":"{FRESH}","value":"v"}"#),
+    Row("POST /secrets", Right::IntoOwned, Changes, r#"{"name":"{FRESH}","value":"v","team_id":"{team}"}"#),
+    Row("GET /secrets/{id}", Right::Member, Reads, ""),
+    Row("PATCH /secrets/{id}", Right::Owner, Changes, r#"{"value":"w"}"#),
+    Row("DELETE /secrets/{id}", Right::Owner, Changes, ""),
     Row("GET /hosts", Right::Operator, Reads, ""),
     Row("POST /hosts", Right::Operator, Changes, r#"{"name":"{fresh}","transport":"ssh","address":"192.0.2.1"}"#),
     Row("GET /hosts/{id}", Right::Operator, Reads, ""),
@@ -135,7 +144,7 @@ const REST: &[Row] = &[
     Row("POST /hosts/join", Right::JoinToken, Changes, ""),
 ];
 
-/// Bodies are forms.
+/// Bodies are forms, and JSON where they begin with a brace.
 const FUNCTIONS: &[Row] = &[
     Row("/fn/account/me", Right::Own, Reads, ""),
     Row("/fn/account/quota", Right::Own, Reads, ""),
@@ -185,6 +194,16 @@ const FUNCTIONS: &[Row] = &[
     Row("/fn/pods/restart-process", Right::Member, Changes, "id={pod}&name=web"),
     Row("/fn/pods/terminals", Right::Member, Reads, "id={pod}"),
     Row("/fn/pods/end-terminal", Right::Member, Changes, "id={pod}&name=main"),
+    Row("/fn/secrets/view", Right::Own, Reads, r#"{"team":null,"project":null}"#),
+    Row("/fn/secrets/view", Right::Member, Reads, r#"{"team":"{slug}","project":null}"#),
+    Row("/fn/secrets/create", Right::IntoOwned, Changes, "team={team}&name={FRESH}&value=v"),
+    Row("/fn/secrets/replace", Right::Owner, Changes, "id={secret}&value=w"),
+    Row("/fn/secrets/rename", Right::Owner, Changes, "id={secret}&name={FRESH}"),
+    Row("/fn/secrets/delete", Right::Owner, Changes, "id={secret}"),
+    Row("/fn/secrets/of-pod", Right::Member, Reads, "pod={pod}"),
+    Row("/fn/secrets/check-import", Right::Owner, Reads, r#"{"team":"{team}","project":null,"entries":[{"name":"{FRESH}","value":"v"}]}"#),
+    Row("/fn/secrets/import", Right::Owner, Changes, r#"{"team":"{team}","project":null,"entries":[{"name":"{FRESH}","value":"v"}]}"#),
+    Row("/fn/secrets/restart-pods", Right::Member, Changes, "team={team}"),
     Row("/fn/hosts/list", Right::Operator, Reads, ""),
     Row("/fn/hosts/get", Right::Operator, Reads, "id={host}"),
     Row("/fn/hosts/pods", Right::Operator, Reads, "id={host}"),
@@ -230,6 +249,8 @@ fn refusal(right: Right, kind: Kind, who: Who) -> Option<u16> {
         (Right::Operator, Who::Operator) => None,
         (Right::Into, Who::Owner | Who::Member) => None,
         (Right::Into, _) => Some(422),
+        (Right::IntoOwned, who @ (Who::Owner | Who::Member)) => refusal(Right::Owner, kind, who),
+        (Right::IntoOwned, _) => Some(422),
         (Right::Mine | Right::Member | Right::Owner | Right::Operator, _) => Some(404),
     }
 }
@@ -290,7 +311,7 @@ struct World {
 impl World {
     async fn new(db: &PgPool, people: &People, host: &Host) -> Self {
         let id = Uuid::now_v7;
-        let (team, pod, left, invitation, token, session) = (id(), id(), id(), id(), id(), id());
+        let (team, pod, left, invitation, token, session, secret) = (id(), id(), id(), id(), id(), id(), id());
         let (owner, former) = (people.owner.2, people.former.2);
         let code = format!("code-{}", id().simple());
         let run = async |sql: &'static str, binds: &[Uuid]| {
@@ -319,6 +340,7 @@ impl World {
             &[session, owner],
         )
         .await;
+        run("INSERT INTO secrets (id, team_id, name, sealed, carried) VALUES ($1, $2, 'S', '\\x00', 1)", &[secret, team]).await;
         let hash = Sha256::digest(&code).to_vec();
         let insert = "INSERT INTO invitations (id, team_id, github_id, github_login, role, code_hash, invited_by, expires_at)
             SELECT $1, $2, github_id, login, 'member', $3, $4, now() + interval '1 day' FROM users WHERE id = $5";
@@ -336,6 +358,8 @@ impl World {
             ("{invitation_id}", invitation.to_string()),
             ("{token}", token.to_string()),
             ("{session}", session.to_string()),
+            ("{secret}", secret.to_string()),
+            ("{slug}", format!("t{}", team.simple())),
             ("{user_id}", people.bystander.to_string()),
             ("{code}", code),
             ("{host}", host.id.clone()),
@@ -351,7 +375,8 @@ impl World {
 
     fn fill(&self, text: &str) -> String {
         let fresh = format!("f{:010x}", rand::random::<u64>() & 0xff_ffff_ffff);
-        self.names.iter().fold(text.replace("{fresh}", &fresh), |text, (name, value)| text.replace(name, value))
+        let text = text.replace("{FRESH}", &fresh.to_uppercase()).replace("{fresh}", &fresh);
+        self.names.iter().fold(text, |text, (name, value)| text.replace(name, value))
     }
 
     /// Path of an operation: `{id}` is of the noun that it stands behind.
@@ -361,6 +386,7 @@ impl World {
             Some("teams") => path.replace("{id}", "{team}"),
             Some("tokens") => path.replace("{id}", "{token}"),
             Some("sessions") => path.replace("{id}", "{session}"),
+            Some("secrets") => path.replace("{id}", "{secret}"),
             Some("hosts") => path.replace("{pod}", "{orphan}").replace("{id}", "{host}"),
             _ => path.replace("/repositories/{owner}/{name}", "/repositories/owner/full"),
         };
@@ -375,6 +401,7 @@ impl World {
             (SELECT string_agg(concat(user_id, role), ',' ORDER BY user_id) FROM team_members WHERE team_id = $1),
             (SELECT string_agg(concat(id, code_hash, accepted_at, revoked_at), ',' ORDER BY id) FROM invitations WHERE team_id = $1),
             (SELECT string_agg(concat(id, name, owner_id, desired, generation, approved_digest, owner_left_at), ',' ORDER BY id) FROM pods WHERE team_id = $1),
+            (SELECT string_agg(concat(id, name, sealed), ',' ORDER BY id) FROM secrets WHERE team_id = $1),
             (SELECT count(*)::text FROM activity WHERE team_id = $1),
             (SELECT string_agg(concat(id, state), ',' ORDER BY id) FROM hosts)))";
         sqlx::query_scalar(sql).bind(self.team).fetch_one(db).await.expect("a digest")
@@ -546,7 +573,11 @@ async fn every_operation_of_every_door_is_for_those_whom_its_row_names_and_for_n
     for row in FUNCTIONS {
         asked
             .row(row, Door::Browser, |world, who| {
-                browse("POST", row.0, who).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(world.fill(row.3).replace('+', "%2B"))
+                let (content_type, body) = match world.fill(row.3) {
+                    json if json.starts_with('{') => ("application/json", json),
+                    form => ("application/x-www-form-urlencoded", form.replace('+', "%2B")),
+                };
+                browse("POST", row.0, who).header(CONTENT_TYPE, content_type).body(body)
             })
             .await;
     }

@@ -52,7 +52,7 @@ pub struct Stand {
     server: Child,
     folder: PathBuf,
     // Dropped last: the server has ended by then.
-    _database: Database,
+    database: Database,
 }
 
 /// A browser: one cookie.
@@ -76,24 +76,47 @@ impl Stand {
         let folder = env::temp_dir().join(&database.name);
         std::fs::create_dir(&folder).expect("a folder of its own");
         let at = free_port();
-        let log = std::fs::File::create(folder.join("server.log")).expect("a log");
-        let mut command = program();
-        command
-            .args(["serve", "--no-worker"])
-            .env("DATABASE_URL", &database.url)
-            .env("PINACLE_LISTEN", at.to_string())
-            .env("PINACLE_DATABASE_CONNECTIONS", "5")
-            // One port, and it is the fleet's.
-            .env_remove("PINACLE_GATEWAY_LISTEN")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let server = command.spawn().expect("the server's program starts");
-        let mut stand = Self { door: Door::new(at, &database.url), server, folder, _database: database };
+        let server = begin(&database.url, at, &folder, variables);
+        let mut stand = Self { door: Door::new(at, &database.url), server, folder, database };
         stand.door.wait(&mut stand.server, &stand.folder.join("server.log")).await;
         stand
     }
+
+    /// Ends the server and starts another, with these variables, on the same database.
+    pub async fn again(&mut self, variables: &[(&str, &str)]) {
+        self.server.kill().and_then(|()| self.server.wait()).expect("it ends");
+        let at = free_port();
+        self.server = begin(&self.database.url, at, &self.folder, variables);
+        self.door = Door::new(at, &self.database.url);
+        self.door.wait(&mut self.server, &self.folder.join("server.log")).await;
+    }
+
+    /// The number of the server's process.
+    pub fn process(&self) -> u32 {
+        self.server.id()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("server.log")).expect("the log")
+    }
+}
+
+fn begin(database_url: &str, at: SocketAddr, folder: &Path, variables: &[(&str, &str)]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("server.log")).expect("a log");
+    let mut command = program();
+    command
+        .args(["serve", "--no-worker"])
+        .env("DATABASE_URL", database_url)
+        .env("PINACLE_LISTEN", at.to_string())
+        .env("PINACLE_DATABASE_CONNECTIONS", "5")
+        // One port, and it is the fleet's.
+        .env_remove("PINACLE_GATEWAY_LISTEN");
+    // One of the two ways to the master key alone.
+    if variables.iter().any(|(name, _)| *name == "PINACLE_MASTER_KEY") {
+        command.env_remove("PINACLE_MASTER_KEY_FILE");
+    }
+    command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("the server's program starts")
 }
 
 impl Stand {
@@ -211,6 +234,11 @@ impl Door {
     /// `pinacle-server` with these arguments, on this server's database.
     pub fn run(&self, arguments: &[&str]) -> Output {
         program().args(arguments).env("DATABASE_URL", &self.database_url).output().expect("the server's program runs")
+    }
+
+    /// As `run`, with these variables beside the stack's.
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        program().args(arguments).env("DATABASE_URL", &self.database_url).envs(variables.iter().copied()).output().expect("the server's program runs")
     }
 
     /// An API token from the command line.

@@ -1,5 +1,10 @@
 //! Key pairs of pods, and what was seen of the way that their git takes.
 
+use crate::{
+    crypto::{RewrappedRow, SealedRow},
+    db::Db,
+    pods::git_access::sealed_row,
+};
 use pinacle_app::{
     ids::{PodId, UserId},
     pods::GitAccess,
@@ -120,4 +125,31 @@ pub async fn observe_git(
         .execute(db)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Sealed private halves behind `after`, in the order of their ids.
+pub async fn sealed_keys_after(db: &Db, after: Uuid, limit: i64) -> Result<Vec<SealedRow>, sqlx::Error> {
+    let rows: Vec<(Uuid, Uuid, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, pod_id, private_key_encrypted FROM ssh_keys WHERE private_key_encrypted IS NOT NULL AND id > $1 ORDER BY id LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id, pod, sealed)| SealedRow { id, row: sealed_row(id, pod), sealed }).collect())
+}
+
+/// How many of them were still what they were.
+pub async fn rewrap_keys(db: &Db, rows: &[RewrappedRow]) -> Result<u64, sqlx::Error> {
+    let (ids, before, after) = RewrappedRow::columns(rows);
+    let done = sqlx::query(
+        "UPDATE ssh_keys k SET private_key_encrypted = n.after FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS n (id, before, after)
+         WHERE k.id = n.id AND k.private_key_encrypted = n.before",
+    )
+    .bind(ids)
+    .bind(before)
+    .bind(after)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }

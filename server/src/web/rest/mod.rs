@@ -7,6 +7,7 @@ pub mod extract;
 mod hosts;
 mod pods;
 mod repositories;
+mod secrets;
 mod teams;
 mod terminals;
 
@@ -68,6 +69,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .merge(teams::router())
         .merge(repositories::router())
         .merge(pods::router())
+        .merge(secrets::router())
         .merge(exec::router())
         .merge(terminals::router())
         .merge(hosts::router());
