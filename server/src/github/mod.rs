@@ -40,6 +40,14 @@ const MOST_RETRY: u32 = 3600;
 /// Characters of GitHub's own words that are passed on.
 const MOST_WORDS: usize = 200;
 
+/// Characters of a login.
+const MOST_LOGIN: usize = 39;
+
+/// What may be asked for as somebody's login. Accounts that an enterprise manages have an underscore in theirs.
+pub fn is_login(text: &str) -> bool {
+    (1..=MOST_LOGIN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
 /// The client. Cheap to clone.
 #[derive(Clone)]
 pub struct GitHub {

@@ -7,6 +7,7 @@ use crate::{
     activity::{self, Home},
     control::ControlPlane,
     db::{broken_constraint, fault},
+    github,
     pods::{self, placement},
     queue,
 };
@@ -20,8 +21,6 @@ use pinacle_app::{
 };
 use serde_json::json;
 use std::time::Duration;
-
-const MAX_LOGIN: usize = 100;
 
 async fn find(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<Orphan> {
     let orphans = store::orphans(&control.db, Some(host)).await.map_err(fault)?;
@@ -47,18 +46,13 @@ pub async fn remove(control: &ControlPlane, caller: &Caller, host: HostId, pod: 
     tx.commit().await.map_err(fault)
 }
 
-/// What may be asked for as somebody's login at GitHub.
-fn is_login(text: &str) -> bool {
-    (1..=MAX_LOGIN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-}
-
 pub async fn adopt(control: &ControlPlane, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
     let orphan = find(control, id, pod).await?;
     let mut errors = FieldErrors::default();
     let name = errors.take("name", PodName::parse(&adoption.name));
     let tier = errors.take("tier", Tier::parse(&adoption.tier).ok_or("Choose dev.small, dev.medium, dev.large or dev.xlarge."));
     let owner = match adoption.owner.as_str() {
-        login if is_login(login) => account::store::user_of_login(&control.db, login).await.map_err(fault)?,
+        login if github::is_login(login) => account::store::user_of_login(&control.db, login).await.map_err(fault)?,
         _ => None,
     };
     let owner = errors.take("owner", owner.ok_or("Nobody of this GitHub login has signed in."));

@@ -7,7 +7,7 @@ use crate::{
     activity::{self, Home},
     control::ControlPlane,
     db::fault,
-    github::GitHubError,
+    github::{self, GitHubError},
     news::{self, Change},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -33,7 +33,6 @@ const MOST_OPEN: i64 = 100;
 const MOST_CODES: i64 = 50;
 /// In one team.
 pub const MOST_MEMBERS: i64 = 1000;
-const MOST_LOGIN: usize = 39;
 const MOST_EMAIL: usize = 254;
 /// A code of ours has 43 characters.
 const MOST_CODE: usize = 100;
@@ -62,8 +61,11 @@ fn parse(new: &NewInvitation) -> AppResult<Said> {
     match (given(&new.github_login), given(&new.email)) {
         (Some(login), None) => {
             let login = login.strip_prefix('@').unwrap_or(&login).to_owned();
-            let fits = (1..=MOST_LOGIN).contains(&login.len()) && login.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            if fits { Ok(Said::Login(login)) } else { Err(AppError::field("github_login", "A GitHub login: letters, digits and hyphens.")) }
+            if github::is_login(&login) {
+                Ok(Said::Login(login))
+            } else {
+                Err(AppError::field("github_login", "A GitHub login: letters, digits, hyphens and underscores, at most 39."))
+            }
         }
         (None, Some(email)) if is_email(&email) => Ok(Said::Email(email.to_ascii_lowercase())),
         (None, Some(_)) => Err(AppError::field("email", "An e-mail address, such as name@example.com.")),
@@ -324,6 +326,7 @@ mod tests {
             role: TeamRole::Member,
         };
         assert!(matches!(parse(&new(Some("@milo"), None)), Ok(Said::Login(login)) if login == "milo"));
+        assert!(matches!(parse(&new(Some("milo_acme"), None)), Ok(Said::Login(login)) if login == "milo_acme"));
         assert!(matches!(parse(&new(Some(" "), Some("A@Example.test"))), Ok(Said::Email(email)) if email == "a@example.test"));
         for (login, email, field) in [
             (None, None, "github_login"),
