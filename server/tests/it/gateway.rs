@@ -3,8 +3,10 @@
 use crate::{
     fleet::{Fleet, SOON, User},
     stand::variable,
+    teams::{joins, team_of},
 };
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -228,6 +230,49 @@ async fn who_may_not_come_in_is_told_why() {
     told(&machine, &at, "This needs a running pod;").await;
     user.delete(&id).await;
     told(&machine, &at, "This doesn't exist, or you have no access to it.").await;
+}
+
+#[tokio::test]
+async fn the_gateway_is_for_the_pods_team_and_for_nobody_else() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (owner, _, owners) = somebody(&fleet).await;
+    let (member, login, members) = somebody(&fleet).await;
+    let (former, gone, formers) = somebody(&fleet).await;
+    let (_, _, outsiders) = somebody(&fleet).await;
+    let operators = Machine::new().await;
+    fleet.github("/accounts/operator", json!({ "keys": [operators.public_key()] })).await;
+    let operator = fleet.user("operator").await;
+    assert_eq!(operator.get("/me").await["operator"], true);
+    let team = team_of(&owner, "gate").await;
+    joins(&owner, &team, &login, &member, "member").await;
+    let left = joins(&owner, &team, &gone, &former, "member").await;
+    let id = owner.create(json!({ "team_id": team })).await;
+    owner.until_status(&id, "running").await;
+    let at = address(&owner, &id).await;
+    // Whoever will leave has been in it.
+    assert_eq!(text(&formers.run(&at, "echo inside").await.stdout), "inside\n");
+    assert_eq!(former.ask(Method::DELETE, &format!("/teams/{team}/members/{left}"), Value::Null).await.0, 204);
+
+    // All that is offered: a command, a shell, files, a port.
+    let ways: [&[&str]; 4] = [&["echo inside"], &["-tt"], &["-s", "sftp"], &["-W", "localhost:1"]];
+    for (who, machine, comes_in) in [
+        ("an owner", &owners, true),
+        ("a member", &members, true),
+        ("who has left", &formers, false),
+        ("an outsider", &outsiders, false),
+        ("an operator", &operators, false),
+        ("nobody", &Machine::new().await, false),
+    ] {
+        for way in ways {
+            let output = machine.feed(&at, way, b"exit\n".to_vec()).await;
+            let said = text(&output.stderr);
+            // Refused before there is a session, in the words for what is not there.
+            let refused = output.status.code() == Some(255) && (said.contains("This doesn't exist") || said.contains("does not know your key"));
+            assert_eq!(refused, !comes_in, "{way:?} by {who}: {said}");
+            assert!(comes_in || output.stdout.is_empty(), "{way:?} by {who}");
+        }
+    }
+    owner.delete(&id).await;
 }
 
 #[tokio::test]

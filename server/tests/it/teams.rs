@@ -12,19 +12,20 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 /// What leaving takes is gone after this.
 const AT_ONCE: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(60);
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is text"))
 }
 
 /// A new team of this user; its id.
-async fn team_of(owner: &User<'_>, name: &str) -> String {
+pub async fn team_of(owner: &User<'_>, name: &str) -> String {
     let (status, team) = owner.ask(Method::POST, "/teams", json!({ "name": name })).await;
     assert_eq!(status, 201, "{team}");
     text(&team["id"]).to_owned()
@@ -37,7 +38,7 @@ async fn invited(owner: &User<'_>, team: &str, body: Value) -> Value {
 }
 
 /// Invites whom `login` names, who accepts.
-async fn joins(owner: &User<'_>, team: &str, login: &str, who: &User<'_>, role: &str) -> String {
+pub async fn joins(owner: &User<'_>, team: &str, login: &str, who: &User<'_>, role: &str) -> String {
     let made = invited(owner, team, json!({ "github_login": login, "role": role })).await;
     let (status, joined) = who.ask(Method::POST, &format!("/invitations/{}", text(&made["code"])), Value::Null).await;
     assert_eq!((status, &joined["role"]), (200, &json!(role)), "{joined}");
@@ -356,10 +357,14 @@ async fn an_open_terminal_closes_within_two_seconds_when_its_user_is_removed() {
     let mut screen = Screen::open(&member, &id, "main", "").await;
     screen.types("echo seen-$((1+1))\r").await;
     screen.shows("seen-2").await;
-    let running = async { member.exec(&id, json!({ "argv": ["sleep", "600"] })).await };
+    let mut running = pin!(member.exec(&id, json!({ "argv": ["sleep", "600"] })));
+    // The command is under way when the pod shows it.
+    let under_way = async { while !owner.shell(&id, "pgrep -f 'sleep 60[0]' || true").await.contains(char::is_numeric) {} };
+    tokio::select! {
+        seen = timeout(SOON, under_way) => seen.expect("the pod shows the command"),
+        (status, problem) = &mut running => panic!("the command ended by itself: {status} {problem}"),
+    }
     let removing = async {
-        // The command is under way when the pod shows it.
-        while !owner.shell(&id, "pgrep -f 'sleep 60[0]' || true").await.contains(char::is_numeric) {}
         assert_eq!(owner.ask(Method::DELETE, &format!("/teams/{team}/members/{them}"), Value::Null).await.0, 204);
         timeout(AT_ONCE, async {
             let mut said = String::new();
@@ -373,7 +378,7 @@ async fn an_open_terminal_closes_within_two_seconds_when_its_user_is_removed() {
         .await
         .expect("closed in time")
     };
-    let ((status, problem), said) = tokio::join!(async { timeout(Duration::from_secs(60), running).await.expect("ended") }, removing);
+    let ((status, problem), said) = tokio::join!(async { timeout(SOON, running).await.expect("ended") }, removing);
     assert!(said.contains("not in this pod's team"), "{said}");
     assert_eq!(status, 404, "the command was given up: {problem}");
     assert_eq!(member.exec(&id, json!({ "argv": ["true"] })).await.0, 404);
@@ -387,6 +392,8 @@ async fn a_team_with_pods_is_deleted_by_its_name_alone() {
     let team = team_of(&owner, "Acme & Co").await;
     joins(&owner, &team, "member", &member, "member").await;
     let (_, pod) = member.ask(Method::POST, "/pods", json!({ "name": "api", "tier": "dev.small", "team_id": team })).await;
+    let secret = json!({ "name": "API_KEY", "value": "x", "team_id": team });
+    assert_eq!(owner.ask(Method::POST, "/secrets", secret.clone()).await.0, 201);
     let path = format!("/teams/{team}");
     let (status, problem) = owner.ask(Method::DELETE, &path, Value::Null).await;
     assert!(status == 409 && text(&problem["detail"]).contains("api"), "{problem}");
@@ -407,6 +414,9 @@ async fn a_team_with_pods_is_deleted_by_its_name_alone() {
             .await
             .expect("its row");
     assert_eq!(wish, ("deleted".to_owned(), true));
+    let secrets: i64 = sqlx::query_scalar("SELECT count(*) FROM secrets").fetch_one(&db).await.expect("a number");
+    assert_eq!(secrets, 0, "its secrets are gone with it");
+    assert_eq!(owner.ask(Method::POST, "/secrets", secret).await.0, 422, "and none comes after");
 }
 
 #[tokio::test]
