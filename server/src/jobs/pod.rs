@@ -11,6 +11,7 @@ use crate::{
     pods::{
         git_access,
         store::{self, PodRow, Release, Seen},
+        wishes,
     },
     queue::{self, Job, JobContext, Message, Outcome},
 };
@@ -157,8 +158,10 @@ async fn fail(run: &Run<'_>, row: &PodRow, mut failure: Failure, tries: i32) -> 
     run.observe(seen).await
 }
 
+/// The pod that a message is about. It stands under that pod's key, or two jobs could work on one pod.
 fn pod_of(message: &Message) -> Option<PodId> {
-    message.message.get("pod_id")?.as_str()?.parse().ok()
+    let id = message.message.get("pod_id")?.as_str()?.parse().ok()?;
+    (message.key == Some(wishes::key(id))).then_some(id)
 }
 
 #[async_trait]

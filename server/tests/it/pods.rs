@@ -489,7 +489,7 @@ async fn what_was_typed_is_acknowledged_so_that_nothing_is_lost_or_typed_twice()
     let id = user.running().await;
     let query = format!("client={}", uuid::Uuid::new_v4());
     let ack = async |screen: &mut Screen| loop {
-        if let Some(Message::Text(text)) = screen.next().await {
+        if let Message::Text(text) = screen.next().await.expect("the terminal stays open") {
             let said: Value = serde_json::from_str(&text).expect("JSON");
             if said.get("ack").is_some() {
                 return said["ack"].clone();
@@ -510,6 +510,45 @@ async fn what_was_typed_is_acknowledged_so_that_nothing_is_lost_or_typed_twice()
     again.shows("end-2").await;
     assert_eq!(user.shell(&id, "cat typed").await, "a\nb\n");
     user.delete(&id).await;
+}
+
+#[tokio::test]
+async fn a_jobs_payload_that_names_another_teams_pod_or_secret_changes_nothing() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, other) = (fleet.newcomer().await, fleet.newcomer().await);
+    let (own, foreign) = (user.running().await, other.running().await);
+    let (status, secret) = other.ask(Method::POST, "/secrets", json!({ "name": "KEPT", "value": "as it was" })).await;
+    assert_eq!(status, 201, "{secret}");
+    let db = fleet.database().await;
+    let standing = async || -> Vec<(String, String, i64, Option<String>)> {
+        let rows = "SELECT desired, status, generation, (SELECT md5(string_agg(concat(s.id, s.team_id, s.name, s.sealed), ',' ORDER BY s.id)) FROM secrets s WHERE s.team_id = p.team_id)
+            FROM pods p WHERE p.id IN ($1::text::uuid, $2::text::uuid) ORDER BY p.id";
+        sqlx::query_as(rows).bind(&own).bind(&foreign).fetch_all(&db).await.expect("two rows")
+    };
+    let before = standing().await;
+    // Under the pod's own key, with orders that no job takes; and under the key of one's own pod.
+    let theirs = json!({ "pod_id": foreign, "desired": "deleted", "owner_id": own, "secret_id": secret["id"], "value": "another" });
+    for key in [&foreign, &own] {
+        let sent: i64 =
+            sqlx::query_scalar("INSERT INTO queue.message (queue, key, max_reads, message) VALUES ('pod', 'pod:' || $1, 1, $2) RETURNING msg_id")
+                .bind(key)
+                .bind(&theirs)
+                .fetch_one(&db)
+                .await
+                .expect("sent");
+        let archived = async {
+            let is_there = "SELECT EXISTS (SELECT FROM queue.archive WHERE msg_id = $1)";
+            while !sqlx::query_scalar::<_, bool>(is_there).bind(sent).fetch_one(&db).await.expect("an answer") {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(SOON, archived).await.expect("a worker has had it");
+        assert_eq!(standing().await, before);
+    }
+    for (who, id) in [(&user, &own), (&other, &foreign)] {
+        assert_eq!(who.shell(id, "echo there").await, "there\n");
+        who.delete(id).await;
+    }
 }
 
 #[tokio::test]
