@@ -1,5 +1,6 @@
 //! What a machine's boot would do: its name in its files (gVisor has set the name itself), its resolver, the folders for what lives until the next boot.
 
+use super::children::RUNTIME_FOLDER;
 use crate::inside::{BOOT_FILE, Boot, DEV_UID};
 use std::{
     fs::{self, OpenOptions},
@@ -18,7 +19,7 @@ pub fn prepare() -> io::Result<Boot> {
     write(Path::new("/etc/hostname"), format!("{}\n", boot.hostname).as_bytes(), 0o644, 0)?;
     write(Path::new("/etc/resolv.conf"), format!("nameserver {}\noptions timeout:2 attempts:3\n", boot.gateway).as_bytes(), 0o644, 0)?;
     name_itself(&boot.hostname)?;
-    for (folder, mode, owner) in [(SECRETS, 0o755, 0), (LOGS, 0o755, 0), ("/run/lock", 0o1777, 0), ("/run/user/1000", 0o700, DEV_UID)] {
+    for (folder, mode, owner) in [(SECRETS, 0o755, 0), (LOGS, 0o755, 0), ("/run/lock", 0o1777, 0), (RUNTIME_FOLDER, 0o700, DEV_UID)] {
         fs::create_dir_all(folder)?;
         fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
         chown(folder, Some(owner), Some(owner))?;

@@ -15,6 +15,9 @@ use tokio::{
 
 const PATH: &str = "/home/dev/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What `dev` has for as long as the machine runs; on a tmpfs.
+pub const RUNTIME_FOLDER: &str = "/run/user/1000";
+
 /// Gives the child's status once; an error means that PID 1 is ending.
 pub type Exit = oneshot::Receiver<ExitStatus>;
 
@@ -77,7 +80,7 @@ pub fn as_dev(program: &str, env: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().uid(DEV_UID).gid(DEV_UID).current_dir(DEV_HOME);
     command.env("HOME", DEV_HOME).env("USER", "dev").env("LOGNAME", "dev").env("SHELL", "/bin/bash");
-    command.env("PATH", PATH).env("LANG", "C.UTF-8").env("XDG_RUNTIME_DIR", "/run/user/1000").envs(env);
+    command.env("PATH", PATH).env("LANG", "C.UTF-8").env("XDG_RUNTIME_DIR", RUNTIME_FOLDER).envs(env);
     command
 }
 

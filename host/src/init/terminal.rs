@@ -1,7 +1,8 @@
 //! Named terminals: a tmux session on a pty of the pod's own, so that it outlives its viewers and keeps its scroll-back.
 
 use super::{
-    Pod, children,
+    Pod,
+    children::{self, RUNTIME_FOLDER},
     exec::exit_output,
     outbox::Gone,
     pty::{self, Pty},
@@ -39,6 +40,7 @@ set -g focus-events on
 set -g window-size latest
 set -g destroy-unattached off
 set-environment -gu EVENT_NOPOLL
+set-environment -gu TMUX_TMPDIR
 source-file -q ~/.tmux.conf
 "#;
 const TMUX_DEADLINE: Duration = Duration::from_secs(10);
@@ -53,6 +55,8 @@ fn tmux(pod: &Pod, arguments: &[&str]) -> Command {
     // gVisor's poll(2) writes POLLERR and POLLHUP into the caller's `events`. libevent, which tmux waits with, then never forgets a
     // descriptor that was closed, and spins on POLLNVAL. With this it takes select(2); the configuration hides it from the panes.
     env.insert("EVENT_NOPOLL".into(), "1".into());
+    // Not on the pod's disk, which may be full when a terminal is wanted most.
+    env.insert("TMUX_TMPDIR".into(), RUNTIME_FOLDER.into());
     env.insert("TERM".into(), "xterm-256color".into());
     let mut command = children::as_dev("/usr/bin/tmux", &env);
     command.args(["-u", "-L", SOCKET, "-f", CONFIG]).args(arguments);
