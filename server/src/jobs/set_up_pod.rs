@@ -11,7 +11,7 @@ use crate::{
     jobs::setup::{
         clone::{self, Clone},
         plan, processes,
-        shell::{Limits, Shell},
+        shell::{Limits, MACHINE_ENDED, Shell},
     },
     pods::{
         plan::digest,
@@ -90,7 +90,8 @@ async fn whole(shell: &Shell<'_>, row: &PodRow, address: &RepositoryAddress) -> 
         return wait_for_approval(run, plan).await;
     }
     under_way(run, "install", Some(&plan), None).await?;
-    install(shell, &plan).await?;
+    let ended_before = row.setup_detail.0.code.as_deref() == Some(MACHINE_ENDED);
+    install(shell, &plan, ended_before).await?;
     under_way(run, "processes", Some(&plan), None).await?;
     processes::start(shell, &plan, true).await?;
     done(run, plan).await
@@ -118,7 +119,8 @@ async fn is_own(run: &Run<'_>, row: &PodRow, address: &RepositoryAddress) -> boo
     })
 }
 
-async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
+/// `ended_before`: the machine has ended during it. Once may be chance, twice is its own doing.
+async fn install(shell: &Shell<'_>, plan: &Plan, ended_before: bool) -> Result<(), Halt> {
     let Some(command) = plan.install.as_deref() else {
         return shell.run.step(JobStep::Install, "nothing to install", async { Ok(((), "nothing to install".to_owned())) }).await;
     };
@@ -131,6 +133,14 @@ async fn install(shell: &Shell<'_>, plan: &Plan) -> Result<(), Halt> {
         Err(Halt::Final(failure)) => {
             step.end("failed", &failure.message).await?;
             return Err(Halt::Final(Failure { output, ..failure }));
+        }
+        Err(Halt::Again(failure)) if failure.code == MACHINE_ENDED => {
+            step.end("failed", &failure.message).await?;
+            if ended_before {
+                return Err(Halt::Final(Failure { output, ..failure }));
+            }
+            write(shell.run, &Setup { code: Some(MACHINE_ENDED.to_owned()), ..running("install", Some(plan)) }, None).await?;
+            return Err(Halt::Again(failure));
         }
         ended => ended?,
     };
@@ -167,10 +177,12 @@ async fn wait_for_approval(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {
     write(run, &setup, None).await
 }
 
+fn running(step: &str, plan: Option<&Plan>) -> Setup {
+    Setup { state: SetupState::Running, step: Some(step.to_owned()), plan: plan.cloned(), plan_digest: plan.map(digest), ..Setup::default() }
+}
+
 async fn under_way(run: &Run<'_>, step: &str, plan: Option<&Plan>, commit: Option<&str>) -> Result<(), Halt> {
-    let setup =
-        Setup { state: SetupState::Running, step: Some(step.to_owned()), plan: plan.cloned(), plan_digest: plan.map(digest), ..Setup::default() };
-    write(run, &setup, commit).await
+    write(run, &running(step, plan), commit).await
 }
 
 async fn done(run: &Run<'_>, plan: Plan) -> Result<(), Halt> {

@@ -18,6 +18,8 @@ const QUIET_DEADLINE: Duration = Duration::from_secs(30);
 const QUIET_OUTPUT: usize = 256 << 10;
 /// How much longer than the command's own time limit its end may take to arrive.
 const GRACE: Duration = Duration::from_secs(30);
+/// Code of what a command may have done to its machine, or the machine to it.
+pub const MACHINE_ENDED: &str = "machine_ended";
 /// A machine that has ended is not buried yet when its streams break: so often is it looked at, this far apart.
 const LOOKS: u32 = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -149,8 +151,8 @@ impl Shell<'_> {
 }
 
 impl Shell<'_> {
-    /// What it means that a command's stream broke: where the pod's memory was full, its host knows, and trying again would
-    /// end the same way.
+    /// What it means that a command's stream broke: its host knows whether the pod's machine has ended. Where its memory was full,
+    /// trying again would end the same way.
     async fn broke(&self, step: &'static str, error: LinkError) -> Halt {
         for _ in 0..LOOKS {
             match link::call(self.run.control, self.host, Command::Pod { pod: self.run.pod.0 }, QUIET_DEADLINE).await {
@@ -161,6 +163,14 @@ impl Shell<'_> {
                         "out_of_memory",
                         "The pod's memory was full, and its machine ended.",
                         "Choose a larger tier, restart the pod, then retry the set-up.",
+                    ));
+                }
+                Ok(Reply::Pod(report)) if report.ended.is_some() => {
+                    return Halt::Again(failure(
+                        step,
+                        MACHINE_ENDED,
+                        "The pod's machine ended while this ran.",
+                        "See whether it starts processes without end, or choose a larger tier; then retry the set-up.",
                     ));
                 }
                 _ => break,
