@@ -6,12 +6,12 @@ set -euo pipefail
 cd "$ROOT"
 
 [ "$#" -gt 0 ] || set -- server hosts github
+cargo build --quiet "${NATIVE[@]}" --bins
 for part in "$@"; do
   case "$part" in
-    server) cargo leptos build ;;
-    github) cargo build --quiet -p pinacle-dev-github ;;
+    server) cargo leptos build --frontend-only ;;
+    github) ;;
     hosts)
-      cargo build --quiet -p pinacle-host --features daemon --bin pinacle-host
       # Static: it is bound into pods, whose libraries are their own. Naming the target keeps the flag from build scripts.
       target="$("$RUSTC" -vV | sed -n 's/^host: //p')"
       RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet -p pinacle-host --features init --bin pinacle-init --target "$target"

@@ -18,4 +18,4 @@ setsid -w "$ROOT/dev/stack.sh" up 2 off 6>&- || exit 1
 export PINACLE_TEST_STACK="$STACK" PINACLE_TEST_HOSTS=2 PINACLE_CHAOS=all
 [ -z "${CASE:-}" ] || export PINACLE_CHAOS_CASES="$CASE"
 [ -z "${SEED:-}" ] || export PINACLE_CHAOS_SEED="$SEED"
-cargo test -p pinacle-app -p pinacle-server --test it -- --ignored --nocapture chaos 6>&-
+cargo test "${NATIVE[@]}" --test it -- --ignored --nocapture chaos 6>&-

@@ -34,6 +34,10 @@ GITHUB_NAME=github.pinacle.test
 METADATA_ADDRESS=169.254.169.254
 LAN_ADDRESS=192.168.77.1
 
+# Our own packages but the pages in the browser, always built together: cargo compiles what they share anew for each set of
+# packages and features that it is asked for.
+NATIVE=(-p pinacle-app -p pinacle-server -p pinacle-host -p pinacle-dev-github --features pinacle-host/daemon)
+
 # Holds the API against its document; installed by setup.sh, run by api.sh.
 SCHEMATHESIS_VERSION=4.32.5
 SCHEMATHESIS="$CACHE/tools/schemathesis-$SCHEMATHESIS_VERSION"

@@ -67,6 +67,7 @@ need dnsmasq dnsmasq-base
 need mmdebstrap mmdebstrap
 need zstd zstd
 need git git
+need rsync rsync
 need curl curl
 need mkfs.ext4 e2fsprogs
 need gcc build-essential
@@ -126,10 +127,14 @@ export PATH="$TOOLS/bin:$compiler_folder:$PATH" RUSTC="$compiler"
 
 # --- cargo-leptos and wasm-bindgen ---
 
+# Quickly built rather than quick, but for what reads and writes the pages' WASM.
 build_tool() { # crate version [option…]
-  local crate="$1" version="$2"; shift 2
-  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_TARGET_DIR="$CACHE/tools-target" \
-    "$cargo" install "$crate" --version "$version" --root "$TOOLS" "$@" >"$CACHE/$crate.log" 2>&1 ||
+  local crate="$1" version="$2" package quick=(); shift 2
+  for package in walrus wasmparser wasm-encoder wasm-bindgen-cli-support gimli rustc-demangle id-arena; do
+    quick+=(--config "profile.release.package.$package.opt-level=2")
+  done
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_TARGET_DIR="$CACHE/tools-target" \
+    "$cargo" "${quick[@]}" install "$crate" --version "$version" --root "$TOOLS" "$@" >"$CACHE/$crate.log" 2>&1 ||
     die "$crate $version did not build; see $CACHE/$crate.log"
 }
 if [ "$(cargo-leptos --version 2>/dev/null | awk '{print $2}')" != "$CARGO_LEPTOS_VERSION" ]; then

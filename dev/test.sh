@@ -49,14 +49,11 @@ step "stack" setsid -w "$ROOT/dev/stack.sh" up "$HOSTS" off
 # shellcheck source=/dev/null
 . "$DATA/env"
 export PINACLE_TEST_STACK="$STACK" PINACLE_TEST_HOSTS="$HOSTS"
-# In groups of the same features as the build had, so that nothing is built twice.
-counted "tests of the stand-in for GitHub" cargo test -p pinacle-dev-github --no-fail-fast
-counted "tests of the pod host" cargo test -p pinacle-host --features daemon --no-fail-fast
-counted "tests of the pages and the control plane" cargo test -p pinacle-app -p pinacle-server --no-fail-fast
+counted "tests" cargo test "${NATIVE[@]}" --no-fail-fast
 
 # The hosts that those tests joined to servers of their own begin anew; faults have them, and Postgres, to themselves.
 [ "$HOSTS" -eq 0 ] || step "fresh hosts" setsid -w "$ROOT/dev/hosts.sh" anew "$HOSTS"
-counted "a sample of all faults (make chaos: all of them)" cargo test -p pinacle-app -p pinacle-server --test it -- --ignored --nocapture chaos
+counted "a sample of all faults (make chaos: all of them)" cargo test "${NATIVE[@]}" --test it -- --ignored --nocapture chaos
 [ "$HOSTS" -eq 0 ] || step "fresh hosts" setsid -w "$ROOT/dev/hosts.sh" anew "$HOSTS"
 step "server" setsid -w "$ROOT/dev/stack.sh" serve
 [ "$HOSTS" -eq 0 ] || step "hosts join" "$ROOT/dev/join.sh" "$HOSTS"
