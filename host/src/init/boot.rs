@@ -5,7 +5,7 @@ use crate::inside::{BOOT_FILE, Boot, DEV_UID};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::Path,
 };
 
@@ -45,8 +45,12 @@ fn name_itself(hostname: &str) -> io::Result<()> {
     if loopback && own { Ok(()) } else { write(path, hosts.as_bytes(), 0o644, 0) }
 }
 
-/// Replaces a file at once: it is never seen half written, nor with other rights.
+/// Replaces a file at once: it is never seen half written, nor with other rights. What is as it should be is left alone, so that
+/// a pod whose disk is full starts as well.
 pub fn write(path: &Path, content: &[u8], mode: u32, owner: u32) -> io::Result<()> {
+    if is_so(path, content, mode, owner) {
+        return Ok(());
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".pinacle-new");
     let new = path.with_file_name(name);
@@ -60,4 +64,13 @@ pub fn write(path: &Path, content: &[u8], mode: u32, owner: u32) -> io::Result<(
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     chown(&new, Some(owner), Some(owner))?;
     fs::rename(&new, path)
+}
+
+fn is_so(path: &Path, content: &[u8], mode: u32, owner: u32) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| {
+        file.is_file()
+            && file.mode() & 0o7777 == mode
+            && (file.uid(), file.gid()) == (owner, owner)
+            && fs::read(path).is_ok_and(|there| there == content)
+    })
 }
