@@ -223,18 +223,18 @@ impl Handler for Client {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };
-        let (gateway, caller, pod) = (Arc::clone(&self.gateway), known.caller.clone(), known.pod.clone().map(|pod| pod.id));
+        let (gateway, caller, pod) = (Arc::clone(&self.gateway), known.caller.clone(), known.pod.as_ref().map(|pod| pod.id));
+        let Ok(pod) = pod else {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        };
         if self.is_full() {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
         // Not waited for here: the client's other channels go on.
         self.running.spawn(async move {
-            let connected = match pod {
-                Ok(pod) => gateway.backend.connect_port(&caller, pod, port).await,
-                Err(error) => Err(error),
-            };
-            match connected {
+            match gateway.backend.connect_port(&caller, pod, port).await {
                 Ok(connection) => {
                     reply.accept().await;
                     channel::join(channel, connection).await;
