@@ -1,6 +1,8 @@
 //! What the browser may ask of secrets. Values go up in the body of a request, and no answer has one.
 
-use super::{Import, ImportEntry, Imported, NewSecret, OutdatedPod, PodSecrets, Secret, SecretPatch, SecretValue, SecretsView, Verdict};
+#[cfg(feature = "ssr")]
+use super::{Import, NewSecret, SecretPatch};
+use super::{ImportEntry, Imported, OutdatedPod, PodSecrets, Secret, SecretValue, SecretsView, Verdict};
 use crate::error::AppError;
 use crate::ids::{PodId, SecretId, TeamId};
 use leptos::prelude::*;
