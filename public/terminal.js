@@ -9,6 +9,7 @@ const PIECE = 32 * 1024; // bytes of one message
 const WINDOW = 256 * 1024; // bytes on their way that the pod has not taken: the server drops who sends 4 MiB ahead of it
 const ACK_EVERY = 128 * 1024; // bytes drawn between two acknowledgements
 const RETRY_MS = [250, 500, 1000, 2000, 5000];
+const PAUSE_MS = 1000; // without a key, after which the connection's time is shown
 const SCROLLBACK = 10_000; // lines
 const ADDONS = ['addon-fit', 'addon-unicode11', 'addon-web-links'];
 
@@ -115,6 +116,7 @@ class PinacleTerminal extends HTMLElement {
   disconnectedCallback() {
     this.gone = true;
     clearTimeout(this.retry);
+    clearTimeout(this.pause);
     this.resizing?.disconnect();
     this.socket?.close();
     this.term?.dispose();
@@ -264,7 +266,9 @@ class PinacleTerminal extends HTMLElement {
         if (this.typedAt && this.outbox.unsent === 0) {
           this.latency = Math.max(1, Math.round(performance.now() - this.typedAt));
           this.typedAt = 0;
-          this.show('Connected', 'running');
+          // Once typing pauses: the echo, which is about to come, would wait until this is drawn.
+          clearTimeout(this.pause);
+          this.pause = setTimeout(() => this.show('Connected', 'running'), PAUSE_MS);
         }
       } else {
         this.outbox.resume(news.ack);
@@ -308,6 +312,7 @@ class PinacleTerminal extends HTMLElement {
   }
 
   show(words, shape, offer) {
+    clearTimeout(this.pause);
     const part = (tag, text, className) => {
       const element = document.createElement(tag);
       element.textContent = text;
