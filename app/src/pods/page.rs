@@ -66,8 +66,11 @@ fn ThePod(start: PodStart) -> impl IntoView {
             open(DELETE);
         }
     });
+    // The head is put together when the page's own signals may be gone: it has what they were at first.
+    let titled = |pod: &super::Pod| format!("{} · {}", pod.name, pod.status.label());
+    let title = pod.with_untracked(titled);
     view! {
-        <Title text=move || pod.with(|pod| format!("{} · {}", pod.name, pod.status.label())) />
+        <Title text=move || pod.try_with(titled).unwrap_or_else(|| title.clone()) />
         <main id="main" class="pod">
             <PodHead feed />
             <div class="split">

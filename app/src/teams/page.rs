@@ -136,8 +136,10 @@ fn TheTeam(all: Everything, me: Option<UserId>, kind: Memo<String>) -> impl Into
         let n = shown.all.with(|all| what(&all.team));
         format!("{} {}", thousands(n.into()), if n == 1 { one } else { many })
     };
+    // The head is put together when the page's own signals may be gone: it has what they were at first.
+    let title = shown.all.with_untracked(|all| all.team.team.name.clone());
     view! {
-        <Title text=move || shown.name() />
+        <Title text=move || shown.all.try_with(|all| all.team.team.name.clone()).unwrap_or_else(|| title.clone()) />
         <main id="main">
             <div class="head">
                 <div>
