@@ -12,6 +12,8 @@ use time::OffsetDateTime;
 pub const MAX_TEXT: usize = 16 << 10;
 /// Past runs that a usual time is the median of.
 const USUAL_RUNS: i64 = 20;
+/// Of all pods, how many runs of a step are looked through for them.
+const USUAL_AMONG: i64 = 1000;
 
 pub struct NewEvent {
     pub generation: i64,
@@ -100,14 +102,17 @@ pub async fn after(db: impl PgExecutor<'_>, pod: PodId, after: i64, limit: i64) 
     Ok(rows.into_iter().map(PodEvent::from).collect())
 }
 
-/// Median duration of each step: machine steps over pods of this tier, set-up steps over those of this tier and repository.
+/// Median duration of each step: machine steps over pods of this tier, set-up steps over those of this tier and repository. Looks
+/// no further back than the latest runs of all pods, however long their history is.
 pub async fn usual(db: impl PgExecutor<'_>, pod: PodId) -> Result<Vec<UsualTime>, sqlx::Error> {
     let rows: Vec<(String, f64, i64)> = sqlx::query_as(
         "SELECT s.step, percentile_cont(0.5) WITHIN GROUP (ORDER BY s.ms), count(*)
          FROM pods p, unnest($3::text[], $4::bool[]) AS want (step, set_up),
          LATERAL (
-           SELECT e.step, (e.data->>'ms')::float8 AS ms FROM pod_event e JOIN pods o ON o.id = e.pod_id
-           WHERE e.step = want.step AND e.kind = 'end' AND e.data->>'outcome' = 'ok' AND e.data ? 'ms' AND o.tier = p.tier
+           SELECT e.step, (e.data->>'ms')::float8 AS ms FROM (
+             SELECT pod_id, step, at, data FROM pod_event WHERE step = want.step AND kind = 'end' ORDER BY at DESC LIMIT $5) e
+           JOIN pods o ON o.id = e.pod_id
+           WHERE e.data->>'outcome' = 'ok' AND e.data ? 'ms' AND o.tier = p.tier
              AND (NOT want.set_up OR o.repository IS NOT DISTINCT FROM p.repository)
            ORDER BY e.at DESC LIMIT $2) s
          WHERE p.id = $1 GROUP BY s.step",
@@ -116,6 +121,7 @@ pub async fn usual(db: impl PgExecutor<'_>, pod: PodId) -> Result<Vec<UsualTime>
     .bind(USUAL_RUNS)
     .bind(pinacle_app::pods::timeline::STEPS.map(|(step, ..)| step).to_vec())
     .bind(pinacle_app::pods::timeline::STEPS.map(|(_, _, part)| part == pinacle_app::pods::timeline::Part::Setup).to_vec())
+    .bind(USUAL_AMONG)
     .fetch_all(db)
     .await?;
     Ok(rows
