@@ -362,6 +362,13 @@ async fn every_operation_of_the_document_does_what_it_says() {
     api.ask("GET", "/pods/{id}/files", &at("/files?path=x"), Value::Null).await;
     api.ask("POST", "/pods/{id}/processes/{name}/restart", &at("/processes/worker/restart"), Value::Null).await;
     api.ask("GET", "/pods/{id}/processes/{name}/log", &at("/processes/worker/log"), Value::Null).await;
+    let secret = api.ask("POST", "/secrets", "/secrets", json!({ "name": "API_KEY", "value": "x" })).await;
+    api.ask("GET", "/secrets", "/secrets", Value::Null).await;
+    api.ask("GET", "/pods/{id}/secrets", &at("/secrets"), Value::Null).await;
+    let of_secret = format!("/secrets/{}", text(&secret["id"]));
+    for (method, change) in [("GET", Value::Null), ("PATCH", json!({ "value": "y" })), ("DELETE", Value::Null)] {
+        api.ask(method, "/secrets/{id}", &of_secret, change).await;
+    }
     let mut screen = Screen::open(&operator, &id, "main", "").await;
     screen.types("echo seen-$((1+1))\r").await;
     screen.shows("seen-2").await;
