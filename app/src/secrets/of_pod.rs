@@ -3,13 +3,19 @@
 use super::api::secrets_of_pod;
 use super::outdated::enumerate;
 use super::page::Place;
-use crate::pods::Pod;
+use crate::pods::{Desired, Pod};
 use leptos::prelude::*;
 
 /// Asked for again whenever the pod is another: it has started, or its secrets have changed.
 #[component]
 pub fn SecretsOfPod(pod: RwSignal<Pod>) -> impl IntoView {
-    let moment = Memo::new(move |_| pod.with(|pod| (pod.id, pod.status, pod.secrets_outdated, pod.updated_at)));
+    let moment = Memo::new(move |before| {
+        pod.with(|pod| match before {
+            // It may be gone before the question comes.
+            Some(before) if pod.desired == Desired::Deleted => *before,
+            _ => (pod.id, pod.status, pod.secrets_outdated, pod.updated_at),
+        })
+    });
     let secrets = Resource::new(move || moment.get(), |(id, ..)| secrets_of_pod(id));
     let address = pod.with_untracked(|pod| Place::of(&pod.team, pod.repository.as_deref()).address());
     view! {
