@@ -30,8 +30,9 @@ pub fn add_problems(document: &mut OpenApi) {
 fn refusals(path: &str, changes: bool, operation: &Operation) -> BTreeSet<u16> {
     let mut codes = ALWAYS.to_vec();
     let parameters = operation.parameters.as_deref().unwrap_or_default();
-    // To everybody but operators there are no hosts.
-    if path.contains('{') || path.starts_with("/hosts") {
+    // To everybody but operators there are no hosts, and to who is in no such team nothing of its.
+    let of_team = parameters.iter().any(|parameter| parameter.name == "team_id");
+    if path.contains('{') || path.starts_with("/hosts") || of_team {
         codes.push(ErrorCode::NotFound);
     }
     if parameters.iter().any(|parameter| parameter.parameter_in != ParameterIn::Path || parameter.name == "name") {
