@@ -23,7 +23,6 @@ use pinacle_app::{
     pods::{Desired, PodStatus, timeline::JobStep},
 };
 use pinacle_host::protocol::{Command, PodConfig, Reply, SandboxState};
-use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{
     net::IpAddr,
@@ -205,7 +204,7 @@ pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: Job
 async fn tell(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep, again: bool) -> Result<(String, Delivery), Halt> {
     let (mut config, words) = config(run, row, again).await;
     let delivery = delivery(run, row, step).await?;
-    config.env = delivery.env.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
+    config.env = delivery.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let command = Command::Configure { pod: run.pod.0, fence: run.lease(), config };
     link::call(run.control, host, command, SHORT).await.map_err(|error| halt(step.key(), error))?;
     Ok((words, delivery))

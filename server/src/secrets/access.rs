@@ -15,9 +15,7 @@ use pinacle_app::{
     backend::{Caller, Pods, Secrets},
     ids::{PodId, SecretId, TeamId},
     pods::{Page, RepositoryAddress, Wish},
-    secrets::{
-        Import, Imported, NewSecret, OutdatedPod, PodSecrets, Reach, Reaching, Secret, SecretName, SecretPatch, SecretValue, SecretsView, Verdict,
-    },
+    secrets::{Import, Imported, NewSecret, OutdatedPod, PodSecrets, Reach, Reaching, Secret, SecretName, SecretPatch, SecretsView, Verdict},
     teams::{Team, activity::Action},
 };
 use uuid::Uuid;
@@ -142,7 +140,8 @@ impl Secrets for ControlPlane {
         let value = match patch.value {
             Some(value) => value,
             // Under another name it is sealed anew: it is bound to the one that it has.
-            None => self.opened(team, &before)?,
+            None => super::open(&self.sealer, id, team, &before.name, &before.sealed)
+                .ok_or_else(|| AppError::new(ErrorCode::WrongState, "Its value does not open with the server's master key. Replace the value."))?,
         };
         let name = renamed.map_or(before.name.as_str(), SecretName::as_str);
         let sealed = self.sealer.seal(&sealed_row(id, team, name), value.expose().as_bytes());
@@ -254,17 +253,6 @@ impl Secrets for ControlPlane {
             Some(error) if done.is_empty() => Err(error),
             _ => Ok(done),
         }
-    }
-}
-
-impl ControlPlane {
-    fn opened(&self, team: TeamId, lying: &store::Lying) -> AppResult<SecretValue> {
-        let row = sealed_row(SecretId(lying.id), team, &lying.name);
-        let opened = self.sealer.open(&row, &lying.sealed).map_err(|error| {
-            tracing::error!(%error, id = %lying.id, "a secret does not open: is the master key the one it was sealed with?");
-            AppError::new(ErrorCode::WrongState, "Its value does not open with the server's master key. Replace the value.")
-        })?;
-        String::from_utf8(opened.to_vec()).map(SecretValue::new).map_err(|_| AppError::internal())
     }
 }
 

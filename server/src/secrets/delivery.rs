@@ -1,18 +1,17 @@
 //! What a pod gets of its team's secrets: opened here, on its way into the pod's memory.
 
-use super::{sealed_row, store};
+use super::store;
 use crate::control::ControlPlane;
 use pinacle_app::{
     ids::{SecretId, TeamId},
     pods::RepositoryAddress,
+    secrets::SecretValue,
 };
-use secrecy::SecretString;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 pub struct Delivery {
-    pub env: BTreeMap<String, SecretString>,
+    pub env: BTreeMap<String, SecretValue>,
     pub secrets: Vec<Uuid>,
     /// Of the latest change that is in it.
     pub seq: i64,
@@ -32,15 +31,10 @@ pub async fn for_pod(control: &ControlPlane, team: TeamId, repository: Option<&s
     let (seq, sealed) = store::for_pod(&control.db, team, project_of(repository).as_deref()).await?;
     let mut delivery = Delivery { env: BTreeMap::new(), secrets: Vec::new(), seq };
     for secret in sealed {
-        let row = sealed_row(SecretId(secret.id), team, &secret.name);
-        let closed = || DeliveryError::Closed(secret.name.clone());
-        let opened = control.sealer.open(&row, &secret.sealed).map_err(|error| {
-            tracing::error!(%error, id = %secret.id, name = secret.name, "a secret does not open: is the master key the one it was sealed with?");
-            closed()
-        })?;
-        let text = std::str::from_utf8(&opened).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| closed())?;
+        let value = super::open(&control.sealer, SecretId(secret.id), team, &secret.name, &secret.sealed);
+        let value = value.ok_or_else(|| DeliveryError::Closed(secret.name.clone()))?;
         delivery.secrets.push(secret.id);
-        delivery.env.insert(secret.name, SecretString::from(text.as_str()));
+        delivery.env.insert(secret.name, value);
     }
     Ok(delivery)
 }

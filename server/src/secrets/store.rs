@@ -220,24 +220,24 @@ pub async fn insert(connection: &mut PgConnection, new: NewRow<'_>) -> Result<()
     Ok(())
 }
 
-/// A secret as it lies there; the row is locked.
+/// A secret as it lies there.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Lying {
     pub id: Uuid,
     pub name: String,
     pub project_ref: Option<String>,
     pub sealed: Vec<u8>,
-    pub carried: i32,
 }
 
+/// The row is locked.
 pub async fn lock(connection: &mut PgConnection, id: SecretId) -> Result<Option<Lying>, sqlx::Error> {
-    sqlx::query_as("SELECT id, name, project_ref, sealed, carried FROM secrets WHERE id = $1 FOR UPDATE").bind(id.0).fetch_optional(connection).await
+    sqlx::query_as("SELECT id, name, project_ref, sealed FROM secrets WHERE id = $1 FOR UPDATE").bind(id.0).fetch_optional(connection).await
 }
 
 /// The secrets of a scope that have one of these names.
 pub async fn named(db: impl PgExecutor<'_>, team: TeamId, project: Option<&str>, names: &[String]) -> Result<Vec<Lying>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT id, name, project_ref, sealed, carried FROM secrets
+        "SELECT id, name, project_ref, sealed FROM secrets
          WHERE team_id = $1 AND project_key IS NOT DISTINCT FROM project_key($2) AND name = ANY($3)",
     )
     .bind(team.0)
