@@ -1,6 +1,5 @@
 //! What a machine's boot would do: its name in its files (gVisor has set the name itself), its resolver, the folders for what lives until the next boot.
 
-use super::children::RUNTIME_FOLDER;
 use crate::inside::{BOOT_FILE, Boot, DEV_UID};
 use std::{
     fs::{self, OpenOptions},
@@ -11,6 +10,8 @@ use std::{
 
 /// Keys, secrets and the environment; on a tmpfs, so that no disk and no snapshot ever holds them.
 pub const SECRETS: &str = "/run/pinacle";
+/// What `dev` has for as long as the machine runs; on a tmpfs.
+pub const RUNTIME: &str = "/run/user/1000";
 pub const LOGS: &str = "/var/log/pinacle";
 
 /// Reads what the daemon left for this boot and puts it in place.
@@ -19,7 +20,7 @@ pub fn prepare() -> io::Result<Boot> {
     write(Path::new("/etc/hostname"), format!("{}\n", boot.hostname).as_bytes(), 0o644, 0)?;
     write(Path::new("/etc/resolv.conf"), format!("nameserver {}\noptions timeout:2 attempts:3\n", boot.gateway).as_bytes(), 0o644, 0)?;
     name_itself(&boot.hostname)?;
-    for (folder, mode, owner) in [(SECRETS, 0o755, 0), (LOGS, 0o755, 0), ("/run/lock", 0o1777, 0), (RUNTIME_FOLDER, 0o700, DEV_UID)] {
+    for (folder, mode, owner) in [(SECRETS, 0o755, 0), (LOGS, 0o755, 0), ("/run/lock", 0o1777, 0), (RUNTIME, 0o700, DEV_UID)] {
         fs::create_dir_all(folder)?;
         fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
         chown(folder, Some(owner), Some(owner))?;

@@ -1,5 +1,6 @@
 //! Processes of the pod: PID 1 inherits every orphan, so one place waits for all of them and tells those who asked.
 
+use super::boot;
 use crate::inside::{DEV_HOME, DEV_UID};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,9 +15,6 @@ use tokio::{
 };
 
 const PATH: &str = "/home/dev/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What `dev` has for as long as the machine runs; on a tmpfs.
-pub const RUNTIME_FOLDER: &str = "/run/user/1000";
 
 /// Gives the child's status once; an error means that PID 1 is ending.
 pub type Exit = oneshot::Receiver<ExitStatus>;
@@ -80,7 +78,7 @@ pub fn as_dev(program: &str, env: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().uid(DEV_UID).gid(DEV_UID).current_dir(DEV_HOME);
     command.env("HOME", DEV_HOME).env("USER", "dev").env("LOGNAME", "dev").env("SHELL", "/bin/bash");
-    command.env("PATH", PATH).env("LANG", "C.UTF-8").env("XDG_RUNTIME_DIR", RUNTIME_FOLDER).envs(env);
+    command.env("PATH", PATH).env("LANG", "C.UTF-8").env("XDG_RUNTIME_DIR", boot::RUNTIME).envs(env);
     command
 }
 

@@ -1,8 +1,7 @@
 //! Named terminals: a tmux session on a pty of the pod's own, so that it outlives its viewers and keeps its scroll-back.
 
 use super::{
-    Pod,
-    children::{self, RUNTIME_FOLDER},
+    Pod, boot, children,
     exec::exit_output,
     outbox::Gone,
     pty::{self, Pty},
@@ -56,7 +55,7 @@ fn tmux(pod: &Pod, arguments: &[&str]) -> Command {
     // descriptor that was closed, and spins on POLLNVAL. With this it takes select(2); the configuration hides it from the panes.
     env.insert("EVENT_NOPOLL".into(), "1".into());
     // Not on the pod's disk, which may be full when a terminal is wanted most.
-    env.insert("TMUX_TMPDIR".into(), RUNTIME_FOLDER.into());
+    env.insert("TMUX_TMPDIR".into(), boot::RUNTIME.into());
     env.insert("TERM".into(), "xterm-256color".into());
     let mut command = children::as_dev("/usr/bin/tmux", &env);
     command.args(["-u", "-L", SOCKET, "-f", CONFIG]).args(arguments);
@@ -118,7 +117,7 @@ impl Drop for HangUp {
 }
 
 fn open(pod: &Pod, name: &str, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
-    super::boot::write(Path::new(CONFIG), CONFIG_TEXT.as_bytes(), 0o644, 0)?;
+    boot::write(Path::new(CONFIG), CONFIG_TEXT.as_bytes(), 0o644, 0)?;
     pty::spawn(pod, tmux(pod, &["new-session", "-A", "-s", name]), cols, rows)
 }
 
