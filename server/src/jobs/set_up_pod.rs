@@ -90,7 +90,8 @@ async fn whole(shell: &Shell<'_>, row: &PodRow, address: &RepositoryAddress) -> 
         return wait_for_approval(run, plan).await;
     }
     under_way(run, "install", Some(&plan), None).await?;
-    let ended_before = row.setup_detail.0.code.as_deref() == Some(MACHINE_ENDED);
+    // Of this set-up: one that is wished anew begins to count anew.
+    let ended_before = row.setup() == SetupState::Running && row.setup_detail.0.code.as_deref() == Some(MACHINE_ENDED);
     install(shell, &plan, ended_before).await?;
     under_way(run, "processes", Some(&plan), None).await?;
     processes::start(shell, &plan, true).await?;
