@@ -17,7 +17,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
-use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
+use web_sys::{Event, HtmlDialogElement, ScrollIntoViewOptions, ScrollLogicalPosition};
 
 pub const PALETTE: &str = "palette";
 const PODS_ASKED: u32 = 100;
@@ -36,7 +36,11 @@ pub fn Palette() -> impl IntoView {
     let navigate = use_navigate();
     let field = NodeRef::<html::Input>::new();
 
-    let opened = move |_| {
+    // Before it opens, not after: what is typed at once must not be cleared.
+    let opens = move |event: Event| {
+        if event_target::<HtmlDialogElement>(&event).open() {
+            return;
+        }
         typed.set(String::new());
         chosen.set(0);
         operator.set(me.get_untracked().is_some_and(|me| me.is_ok_and(|me| me.operator)));
@@ -102,7 +106,7 @@ pub fn Palette() -> impl IntoView {
         groups
     };
     view! {
-        <dialog class="palette" id=PALETTE aria-label="Search or run a command" on:toggle=opened>
+        <dialog class="palette" id=PALETTE aria-label="Search or run a command" on:beforetoggle=opens>
             <label>
                 <Icon name="search" />
                 <span class="sr">"Search or run a command"</span>
