@@ -6,6 +6,7 @@ set -uo pipefail
 
 HOSTS="${HOSTS:-2}"
 passed=0 failed=0
+broken=() # their names, said once more at the end
 cd "$ROOT" || exit 1
 
 "$ROOT/dev/setup.sh" || exit 1
@@ -21,7 +22,7 @@ results="$(mktemp -d)"
 step() {
   local name="$1"; shift
   say "$name"
-  if "$@" 6>&-; then passed=$((passed + 1)); else failed=$((failed + 1)); say "$name FAILED"; fi
+  if "$@" 6>&-; then passed=$((passed + 1)); else failed=$((failed + 1)); broken+=("$name"); say "$name FAILED"; fi
 }
 
 # counted NAME COMMAND…: a run of tests whose own counts are added up.
@@ -36,6 +37,8 @@ counted() {
   # What broke before it could count is one failure.
   if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
   passed=$((passed + ok)) failed=$((failed + bad))
+  # cargo test: `test a::b ... FAILED` — end2end: `FAIL what a person does`.
+  [ "$bad" -eq 0 ] || while read -r line; do broken+=("$name: $line"); done < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p; s/^FAIL (.*)/\1/p' "$results/log")
 }
 
 step "format" "$ROOT/dev/lint.sh" check-format
@@ -65,5 +68,6 @@ if [ "$failed" -gt 0 ] && [ -f "$DATA/server.log" ]; then
   say "what the server wrote last"
   grep -E 'ERROR|WARN' "$DATA/server.log" | tail -n 40 >&2
 fi
+[ "${#broken[@]}" -eq 0 ] || printf '\nfailed: %s' "${broken[@]}"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
