@@ -15,8 +15,8 @@ use crate::secrets::api::{
     CheckImport, CreateSecret, DeleteSecret, ImportSecrets, RenameSecret, ReplaceSecret, RestartOutdated, SecretsOfPod, ViewSecrets,
 };
 use crate::teams::api::{
-    AcceptInvitation, ChangeMember, CreateTeam, DeleteTeam, GetInvitation, GetTeam, Invite, ListInvitations, ListMembers, ListTeams, RemoveMember,
-    RenameTeam, ResendInvitation, RevokeInvitation, TakeOverPods, TeamActivity,
+    AcceptInvitation, ChangeMember, CreateTeam, DeleteTeam, GetInvitation, Invite, ListMembers, ListTeams, RemoveMember, RenameTeam,
+    ResendInvitation, RevokeInvitation, TakeOverPods, TeamActivity, ViewTeam,
 };
 use leptos::server_fn::ServerFn;
 
@@ -38,7 +38,7 @@ pub fn endpoints() -> Vec<&'static str> {
         SetHandle::PATH,
         SetTheme::PATH,
         ListTeams::PATH,
-        GetTeam::PATH,
+        ViewTeam::PATH,
         CreateTeam::PATH,
         RenameTeam::PATH,
         DeleteTeam::PATH,
@@ -46,7 +46,6 @@ pub fn endpoints() -> Vec<&'static str> {
         ChangeMember::PATH,
         RemoveMember::PATH,
         TakeOverPods::PATH,
-        ListInvitations::PATH,
         Invite::PATH,
         ResendInvitation::PATH,
         RevokeInvitation::PATH,

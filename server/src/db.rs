@@ -3,12 +3,17 @@
 use crate::config::Config;
 use pinacle_app::AppError;
 use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{
+    Connection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use std::{str::FromStr, time::Duration};
 
 pub type Db = sqlx::PgPool;
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was in use so lately is taken to be alive: a page of ten statements need not ask ten times more.
+const ALIVE: Duration = Duration::from_secs(1);
 const STATEMENT_TIMEOUT: &str = "30s";
 /// A worker that is paused within a transaction holds up whoever takes its pods over, and their users' wishes, no longer than this.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
@@ -47,7 +52,18 @@ pub async fn connect(url: &str, connections: u32) -> Result<Db, sqlx::Error> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("pinacle")
         .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT)]);
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                // One that is dead is put away, and another takes its place.
+                Ok(meta.idle_for < ALIVE || connection.ping().await.is_ok())
+            })
+        })
+        .connect_with(options)
+        .await
 }
 
 /// Whether the database is away, starting or stopping, or asks for the transaction to be repeated: the same may work later.

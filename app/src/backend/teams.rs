@@ -5,7 +5,7 @@ use crate::error::AppResult;
 use crate::ids::{InvitationId, TeamId, UserId};
 use crate::pods::Page;
 use crate::teams::activity::{Activity, ActivityQuery};
-use crate::teams::{Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamPatch};
+use crate::teams::{Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamOverview, TeamPatch};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
@@ -14,6 +14,8 @@ pub trait Teams: Send + Sync {
     /// The personal team first.
     async fn teams(&self, caller: &Caller) -> AppResult<Vec<Team>>;
     async fn team(&self, caller: &Caller, id: TeamId) -> AppResult<TeamDetail>;
+    /// What its page shows: members and activity as `members` and `activity` begin, invitations for owners.
+    async fn team_overview(&self, caller: &Caller, slug: &str, query: ActivityQuery) -> AppResult<TeamOverview>;
     /// The caller is its first owner.
     async fn create_team(&self, caller: &Caller, new: NewTeam) -> AppResult<Team>;
     async fn rename_team(&self, caller: &Caller, id: TeamId, patch: TeamPatch) -> AppResult<Team>;

@@ -1,7 +1,7 @@
 //! What the browser may ask of teams. Those that a plain form calls lead it to a page, too.
 
 use super::activity::{Activity, ActivityQuery};
-use super::{Invitation, InvitationMade, InvitationShown, Member, Team, TeamDetail, TeamRole};
+use super::{InvitationMade, InvitationShown, Member, Team, TeamOverview, TeamRole};
 use crate::error::AppError;
 use crate::ids::{InvitationId, TeamId, UserId};
 use crate::pods::Page;
@@ -13,10 +13,11 @@ pub async fn list_teams() -> Result<Vec<Team>, AppError> {
     backend.teams(&caller).await
 }
 
-#[server(prefix = "/fn", endpoint = "teams/get")]
-pub async fn get_team(id: TeamId) -> Result<TeamDetail, AppError> {
+/// All that a team's page shows; `kind` is of activity, everything if it is empty.
+#[server(prefix = "/fn", endpoint = "teams/view")]
+pub async fn view_team(slug: String, kind: String) -> Result<TeamOverview, AppError> {
     let (backend, caller) = crate::server::door()?;
-    backend.team(&caller, id).await
+    backend.team_overview(&caller, &slug, ActivityQuery { kind: Some(kind), ..ActivityQuery::default() }).await
 }
 
 #[server(prefix = "/fn", endpoint = "teams/create")]
@@ -56,8 +57,7 @@ pub async fn delete_team(id: TeamId, with_pods_of: Option<String>) -> Result<(),
 #[server(prefix = "/fn", endpoint = "teams/members")]
 pub async fn list_members(id: TeamId, cursor: Option<String>) -> Result<Page<Member>, AppError> {
     let (backend, caller) = crate::server::door()?;
-    const A_PAGE: u32 = 100;
-    backend.members(&caller, id, cursor, Some(A_PAGE)).await
+    backend.members(&caller, id, cursor, None).await
 }
 
 #[server(prefix = "/fn", endpoint = "teams/change-member")]
@@ -81,13 +81,6 @@ pub async fn remove_member(id: TeamId, user: UserId, #[server(default)] take_ove
 pub async fn take_over_pods(id: TeamId) -> Result<u32, AppError> {
     let (backend, caller) = crate::server::door()?;
     backend.take_over(&caller, id, super::TakeOver::default()).await
-}
-
-/// For owners alone.
-#[server(prefix = "/fn", endpoint = "teams/invitations")]
-pub async fn list_invitations(id: TeamId) -> Result<Vec<Invitation>, AppError> {
-    let (backend, caller) = crate::server::door()?;
-    backend.invitations(&caller, id).await
 }
 
 /// `who` is an e-mail address if there is an @ inside of it, else a GitHub login.

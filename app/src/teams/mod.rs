@@ -22,7 +22,9 @@ pub use page::TeamPage;
 pub use switcher::TeamSwitcher;
 
 use crate::ids::{InvitationId, PodId, TeamId, UserId};
+use crate::pods::Page;
 use serde::{Deserialize, Serialize};
+use activity::Activity;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -79,6 +81,16 @@ pub struct TeamDetail {
     pub left_pods: Vec<LeftPod>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+/// What a team's page shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamOverview {
+    pub team: TeamDetail,
+    pub members: Page<Member>,
+    /// Empty for who is no owner.
+    pub invitations: Vec<Invitation>,
+    pub activity: Page<Activity>,
 }
 
 /// A pod whose owner has left the team.

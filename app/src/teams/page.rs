@@ -1,18 +1,16 @@
 //! The page of one team: who is in it, who is asked in, what was done. It follows what others do.
 
-use super::activity::{Activity, ActivityQuery};
 use super::activity_list::ActivityList;
-use super::api::{get_team, list_invitations, list_members, list_teams, team_activity};
+use super::api::view_team;
 use super::ending::EndDialog;
 use super::invitations::Invitations;
 use super::left::LeftPods;
 use super::members::Members;
 use super::rename::{RENAME, RenameDialog};
-use super::{Invitation, Member, TeamDetail, TeamRole};
+use super::{TeamDetail, TeamOverview, TeamRole};
 use crate::account::Me;
-use crate::error::{AppError, AppResult, ErrorCode};
+use crate::error::{AppError, ErrorCode};
 use crate::ids::{TeamId, UserId};
-use crate::pods::Page;
 use crate::ui::dialog::{Opens, open};
 use crate::ui::icon::Icon;
 use crate::ui::live::listen;
@@ -24,22 +22,11 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_meta::Title;
 use leptos_router::hooks::{use_params_map, use_query_map};
-use serde::{Deserialize, Serialize};
-
-/// Everything that the page shows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Everything {
-    pub team: TeamDetail,
-    pub members: Page<Member>,
-    /// Empty for who is no owner.
-    pub invitations: Vec<Invitation>,
-    pub activity: Page<Activity>,
-}
 
 /// What the page holds while it is looked at.
 #[derive(Clone, Copy)]
 pub struct Shown {
-    pub all: RwSignal<Everything>,
+    pub all: RwSignal<TeamOverview>,
     pub me: Option<UserId>,
     /// Of activity; in the address as well.
     pub kind: Memo<String>,
@@ -65,15 +52,6 @@ impl Shown {
     }
 }
 
-async fn load(id: TeamId, kind: String) -> AppResult<Everything> {
-    let team = get_team(id).await?;
-    let members = list_members(id, None).await?;
-    let invitations = if team.team.role == TeamRole::Owner { list_invitations(id).await? } else { Vec::new() };
-    let query = ActivityQuery { kind: Some(kind).filter(|kind| !kind.is_empty()), ..ActivityQuery::default() };
-    let activity = team_activity(id, query).await?;
-    Ok(Everything { team, members, invitations, activity })
-}
-
 #[component]
 pub fn TeamPage() -> impl IntoView {
     let params = use_params_map();
@@ -81,14 +59,7 @@ pub fn TeamPage() -> impl IntoView {
     let slug = Memo::new(move |_| params.with(|params| params.get("team").unwrap_or_default()));
     let kind = Memo::new(move |_| query.with(|query| query.get("kind").unwrap_or_default()));
     let me = expect_context::<Resource<Result<Me, AppError>>>();
-    let everything = Resource::new(
-        move || slug.get(),
-        move |slug| async move {
-            // Asked for anew: it may be of a moment ago.
-            let team = list_teams().await?.into_iter().find(|team| team.slug == slug).ok_or_else(AppError::not_found)?;
-            load(team.id, kind.get_untracked()).await
-        },
-    );
+    let everything = Resource::new(move || slug.get(), move |slug| view_team(slug, kind.get_untracked()));
     view! {
         <Suspense fallback=|| view! { <main id="main" aria-busy="true"></main> }>
             {move || Suspend::new(async move {
@@ -103,9 +74,10 @@ pub fn TeamPage() -> impl IntoView {
 }
 
 #[component]
-fn TheTeam(all: Everything, me: Option<UserId>, kind: Memo<String>) -> impl IntoView {
+fn TheTeam(all: TeamOverview, me: Option<UserId>, kind: Memo<String>) -> impl IntoView {
     let shown = Shown { all: RwSignal::new(all), me, kind, again: RwSignal::new(0) };
     let id = shown.id();
+    let slug = StoredValue::new(shown.all.with_untracked(|all| all.team.team.slug.clone()));
     let notice = Notice::here();
     // What is read anew takes the place of what is there; lists keep the rows that stay.
     Effect::new(move |before: Option<(u32, String)>| {
@@ -113,7 +85,7 @@ fn TheTeam(all: Everything, me: Option<UserId>, kind: Memo<String>) -> impl Into
         if before.is_some_and(|before| before != now) {
             let asked = now.clone();
             spawn_local(async move {
-                let found = load(id, asked.1.clone()).await;
+                let found = view_team(slug.get_value(), asked.1.clone()).await;
                 // Another reading has begun since, or the page is left.
                 if shown.again.try_get_untracked() != Some(asked.0) || kind.try_get_untracked() != Some(asked.1) {
                     return;

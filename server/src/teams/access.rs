@@ -18,7 +18,7 @@ use pinacle_app::{
     ids::{InvitationId, TeamId, UserId},
     pods::Page,
     teams::{
-        Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamName, TeamPatch,
+        Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamName, TeamOverview, TeamPatch,
         TeamRole,
         activity::{Action, Activity, ActivityKind, ActivityQuery},
     },
@@ -67,6 +67,46 @@ impl ControlPlane {
     async fn owner_changes(&self, caller: &Caller, team: TeamId) -> AppResult<()> {
         members::owner_alone(self.changes(caller, team).await?)
     }
+
+    async fn detail(&self, team: Team) -> AppResult<TeamDetail> {
+        let mut db = self.db.acquire().await.map_err(fault)?;
+        let (members, pods, created_at) = store::figures(&mut db, team.id).await.map_err(fault)?;
+        let left = pods::store::left_in(&mut db, team.id).await.map_err(fault)?;
+        let left_pods = left.into_iter().map(|pod| pinacle_app::teams::LeftPod { id: pod.id, name: pod.name, owner: pod.owner }).collect();
+        Ok(TeamDetail { team, members, pods, left_pods, created_at })
+    }
+
+    async fn page_of_members(&self, id: TeamId, cursor: Option<String>, limit: Option<u32>) -> AppResult<Page<Member>> {
+        let limit = paging::limit(limit, paging::DEFAULT, paging::MOST)?;
+        let after = cursor.as_deref().map(parse_cursor).transpose()?;
+        let items = store::members(&self.db, id, after.as_ref(), i64::from(limit) + 1).await.map_err(fault)?;
+        Ok(paging::page(items, limit, cursor_text))
+    }
+
+    /// What `role` lets the caller see of it.
+    async fn page_of_activity(&self, caller: &Caller, id: TeamId, role: TeamRole, query: ActivityQuery) -> AppResult<Page<Activity>> {
+        let limit = paging::limit(query.limit, paging::DEFAULT, MAX_ACTIVITY)?;
+        let given = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let kind = match given(query.kind) {
+            None => None,
+            Some(kind) => Some(ActivityKind::parse(&kind).ok_or_else(|| AppError::field("kind", "One of people, pods, secrets, access, hosts."))?),
+        };
+        let actor = given(query.actor);
+        if actor.as_ref().is_some_and(|actor| actor.len() > MOST_ACTOR || actor.contains('\0')) {
+            return Err(AppError::field("actor", format!("A login, at most {MOST_ACTOR} characters.")));
+        }
+        let before =
+            given(query.cursor).map(|cursor| cursor.parse::<i64>().ok().filter(|seq| *seq > 0).ok_or_else(paging::bad_cursor)).transpose()?;
+        let items = activity::page(&self.db, id, kind, actor.as_deref(), before, i64::from(limit) + 1).await.map_err(fault)?;
+        let mut page = paging::page(items, limit, |last| last.seq.to_string());
+        if role != TeamRole::Owner {
+            // Where others were, and what their tokens are called, is no member's matter.
+            for item in page.items.iter_mut().filter(|item| item.actor_id != Some(caller.user)) {
+                (item.address, item.token) = (None, None);
+            }
+        }
+        Ok(page)
+    }
 }
 
 #[async_trait]
@@ -77,11 +117,18 @@ impl Teams for ControlPlane {
 
     async fn team(&self, caller: &Caller, id: TeamId) -> AppResult<TeamDetail> {
         let team = self.own_team(caller, id).await?;
-        let mut db = self.db.acquire().await.map_err(fault)?;
-        let (members, pods, created_at) = store::figures(&mut db, id).await.map_err(fault)?;
-        let left = pods::store::left_in(&mut db, id).await.map_err(fault)?;
-        let left_pods = left.into_iter().map(|pod| pinacle_app::teams::LeftPod { id: pod.id, name: pod.name, owner: pod.owner }).collect();
-        Ok(TeamDetail { team, members, pods, left_pods, created_at })
+        self.detail(team).await
+    }
+
+    async fn team_overview(&self, caller: &Caller, slug: &str, query: ActivityQuery) -> AppResult<TeamOverview> {
+        let slug = Some(slug).filter(|slug| !slug.contains('\0')).ok_or_else(AppError::not_found)?;
+        let team = store::by_slug(&self.db, slug, caller.user).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+        let (id, role) = (team.id, team.role);
+        let team = self.detail(team).await?;
+        let members = self.page_of_members(id, None, None).await?;
+        let invitations = if role == TeamRole::Owner { store::invitations::list(&self.db, id).await.map_err(fault)? } else { Vec::new() };
+        let activity = self.page_of_activity(caller, id, role, query).await?;
+        Ok(TeamOverview { team, members, invitations, activity })
     }
 
     async fn create_team(&self, caller: &Caller, new: NewTeam) -> AppResult<Team> {
@@ -127,10 +174,7 @@ impl Teams for ControlPlane {
 
     async fn members(&self, caller: &Caller, id: TeamId, cursor: Option<String>, limit: Option<u32>) -> AppResult<Page<Member>> {
         self.role_in(caller, id).await?;
-        let limit = paging::limit(limit, paging::DEFAULT, paging::MOST)?;
-        let after = cursor.as_deref().map(parse_cursor).transpose()?;
-        let items = store::members(&self.db, id, after.as_ref(), i64::from(limit) + 1).await.map_err(fault)?;
-        Ok(paging::page(items, limit, cursor_text))
+        self.page_of_members(id, cursor, limit).await
     }
 
     async fn change_member(&self, caller: &Caller, id: TeamId, member: UserId, patch: MemberPatch) -> AppResult<Member> {
@@ -179,27 +223,7 @@ impl Teams for ControlPlane {
 
     async fn activity(&self, caller: &Caller, id: TeamId, query: ActivityQuery) -> AppResult<Page<Activity>> {
         let role = self.role_in(caller, id).await?;
-        let limit = paging::limit(query.limit, paging::DEFAULT, MAX_ACTIVITY)?;
-        let given = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let kind = match given(query.kind) {
-            None => None,
-            Some(kind) => Some(ActivityKind::parse(&kind).ok_or_else(|| AppError::field("kind", "One of people, pods, secrets, access, hosts."))?),
-        };
-        let actor = given(query.actor);
-        if actor.as_ref().is_some_and(|actor| actor.len() > MOST_ACTOR || actor.contains('\0')) {
-            return Err(AppError::field("actor", format!("A login, at most {MOST_ACTOR} characters.")));
-        }
-        let before =
-            given(query.cursor).map(|cursor| cursor.parse::<i64>().ok().filter(|seq| *seq > 0).ok_or_else(paging::bad_cursor)).transpose()?;
-        let items = activity::page(&self.db, id, kind, actor.as_deref(), before, i64::from(limit) + 1).await.map_err(fault)?;
-        let mut page = paging::page(items, limit, |last| last.seq.to_string());
-        if role != TeamRole::Owner {
-            // Where others were, and what their tokens are called, is no member's matter.
-            for item in page.items.iter_mut().filter(|item| item.actor_id != Some(caller.user)) {
-                (item.address, item.token) = (None, None);
-            }
-        }
-        Ok(page)
+        self.page_of_activity(caller, id, role, query).await
     }
 
     async fn watch_team(&self, caller: &Caller, id: TeamId) -> AppResult<BoxStream<'static, ()>> {

@@ -41,6 +41,19 @@ pub async fn team(db: impl PgExecutor<'_>, team: TeamId, user: UserId) -> Result
     row.as_ref().map(team_of).transpose()
 }
 
+/// As `team`, by what stands in addresses.
+pub async fn by_slug(db: impl PgExecutor<'_>, slug: &str, user: UserId) -> Result<Option<Team>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT t.id, t.slug, t.name, coalesce(t.personal_of = $2, false) AS personal, m.role
+         FROM teams t JOIN team_members m ON m.team_id = t.id WHERE t.slug = $1 AND t.deleted_at IS NULL AND m.user_id = $2",
+    )
+    .bind(slug)
+    .bind(user.0)
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(team_of).transpose()
+}
+
 /// Ids of the user's teams.
 pub async fn ids(db: &Db, user: UserId) -> Result<Vec<TeamId>, sqlx::Error> {
     let ids = sqlx::query_scalar("SELECT team_id FROM team_members WHERE user_id = $1 LIMIT $2").bind(user.0).bind(MOST_TEAMS).fetch_all(db).await?;

@@ -161,7 +161,7 @@ const FUNCTIONS: &[Row] = &[
     // A cookie that only the page's colours hang on.
     Row("/fn/account/theme", Right::Open, Changes, "theme=dark"),
     Row("/fn/teams/list", Right::Own, Reads, ""),
-    Row("/fn/teams/get", Right::Member, Reads, "id={team}"),
+    Row("/fn/teams/view", Right::Member, Reads, "slug={slug}&kind="),
     Row("/fn/teams/create", Right::Own, Changes, "name=x"),
     Row("/fn/teams/rename", Right::Owner, Changes, "id={team}&name=y"),
     Row("/fn/teams/delete", Right::Owner, Changes, "id={team}"),
@@ -169,7 +169,6 @@ const FUNCTIONS: &[Row] = &[
     Row("/fn/teams/change-member", Right::Owner, Changes, "id={team}&user={user_id}&role=owner"),
     Row("/fn/teams/remove-member", Right::Owner, Changes, "id={team}&user={user_id}"),
     Row("/fn/teams/take-over", Right::Owner, Changes, "id={team}"),
-    Row("/fn/teams/invitations", Right::Owner, Reads, "id={team}"),
     Row("/fn/teams/invite", Right::Owner, Changes, "id={team}&who={fresh}@example.test&role=member"),
     Row("/fn/teams/resend-invitation", Right::Owner, Changes, "id={team}&invitation={invitation_id}"),
     Row("/fn/teams/revoke-invitation", Right::Owner, Changes, "id={team}&invitation={invitation_id}"),
