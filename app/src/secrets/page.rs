@@ -30,6 +30,8 @@ use time::OffsetDateTime;
 
 /// News of several pods are one reading.
 const GATHER: Duration = Duration::from_millis(200);
+/// Names that are listed at first, and by which the list grows.
+const NAMES: usize = 50;
 /// Markup as text: what stands in a `noscript` is never hydrated.
 const WITHOUT_SCRIPT: &str = r#"<button class="btn">Apply</button>"#;
 
@@ -41,11 +43,18 @@ pub struct Place {
     /// None: the server's choice. Empty: a pod without a repository.
     project: Option<String>,
     search: String,
+    /// Names that are listed; `NAMES` where the address says nothing.
+    names: Option<usize>,
 }
 
 impl Place {
     fn from_address(team: Option<String>, query: &ParamsMap) -> Self {
-        Self { team, project: query.get("project"), search: query.get("q").unwrap_or_default() }
+        Self {
+            team,
+            project: query.get("project"),
+            search: query.get("q").unwrap_or_default(),
+            names: query.get("names").and_then(|names| names.parse().ok()),
+        }
     }
 
     pub fn address(&self) -> String {
@@ -56,13 +65,24 @@ impl Place {
         if !self.search.is_empty() {
             query.append_pair("q", &self.search);
         }
+        if let Some(names) = self.names {
+            query.append_pair("names", &names.to_string());
+        }
         let query = query.finish();
         let path = secrets_of(self.team.as_deref());
         if query.is_empty() { path } else { format!("{path}?{query}") }
     }
 
     pub fn of(team: &str, project: Option<&str>) -> Self {
-        Self { team: Some(team.to_owned()), project: Some(project.unwrap_or_default().to_owned()), search: String::new() }
+        Self { team: Some(team.to_owned()), project: Some(project.unwrap_or_default().to_owned()), ..Self::default() }
+    }
+
+    fn listed(&self) -> usize {
+        self.names.unwrap_or(NAMES)
+    }
+
+    fn longer(&self) -> Self {
+        Self { names: Some(self.listed().saturating_add(NAMES)), ..self.clone() }
     }
 }
 
@@ -266,13 +286,19 @@ fn Table(shown: RwSignal<SecretsView>, place: Memo<Place>, owns: Memo<bool>, cha
         let of = shown.with(|view| view.project.clone().unwrap_or_else(|| "no repository".to_owned()));
         format!("Secrets that a pod of {of} gets, and those that lose to another of the same name")
     };
-    let groups = Memo::new(move |_| {
+    let found = Memo::new(move |_| {
         let search = place.with(|place| place.search.to_uppercase());
         shown.with(|view| {
             let found = view.secrets.iter().filter(|one| one.secret.name.contains(&search)).cloned().collect::<Vec<_>>();
             found.chunk_by(|one, next| one.secret.name == next.secret.name).map(<[_]>::to_vec).collect::<Vec<_>>()
         })
     });
+    // A row costs its page time in the browser and on the server: a long list comes in parts.
+    let groups = Memo::new(move |_| {
+        let listed = place.with(Place::listed);
+        found.with(|found| found.iter().take(listed).cloned().collect::<Vec<_>>())
+    });
+    let unlisted = Memo::new(move |_| found.with(Vec::len).saturating_sub(place.with(Place::listed)));
     let sum = move || {
         shown.with(|view| {
             let beaten = view.secrets.iter().filter(|one| one.reach == Reach::Beaten).count();
@@ -326,6 +352,11 @@ fn Table(shown: RwSignal<SecretsView>, place: Memo<Place>, owns: Memo<bool>, cha
                 </div>
             </Show>
             <div class="more">
+                <Show when=move || unlisted.get() != 0>
+                    <a class="btn small" href=move || place.with(|place| place.longer().address()) data-noscroll>
+                        {move || format!("Show {} of {} more", unlisted.get().min(NAMES), thousands(unlisted.get() as u64))}
+                    </a>
+                </Show>
                 <span>{sum}</span>
                 {elsewhere}
             </div>
@@ -362,5 +393,6 @@ mod tests {
         assert_eq!(Place::of("acme", None).address(), "/teams/acme/secrets?project=");
         let place = Place { search: "A B".into(), ..Place::of("acme", Some("acme/api")) };
         assert_eq!(place.address(), "/teams/acme/secrets?project=acme%2Fapi&q=A+B");
+        assert_eq!(place.longer().longer().address(), "/teams/acme/secrets?project=acme%2Fapi&q=A+B&names=150");
     }
 }
