@@ -7,7 +7,8 @@ use crate::{
     crypto::{MasterKeyError, Sealer},
     db, gateway,
     github::{self, GitHub},
-    jobs, listen,
+    jobs,
+    listen::{self, Sockets},
     news::News,
     pods::turns::Turns,
     ssh::{Connections, SshError},
@@ -73,8 +74,11 @@ pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> 
     let stop = asked_to_end()?;
     let address = config.listen;
     let control = parts(config).await?;
-    let listener = listen::handed_over_or_bound(address).await.map_err(|error| StartError::Listen { address, error })?;
-    let ssh = gateway::listen(&control).await?;
+    let failed = |error| StartError::Listen { address, error };
+    let mut sockets = Sockets::handed_over().map_err(failed)?;
+    let listener = sockets.dashboard(address).await.map_err(failed)?;
+    let ssh = gateway::listen(&control, &mut sockets).await?;
+    sockets.all_taken().map_err(failed)?;
     let state = AppState::new(control.clone(), stop.clone());
     let mut tasks = JoinSet::new();
     // It outlives the stop: what ends still tells its watchers.

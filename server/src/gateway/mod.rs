@@ -10,6 +10,7 @@ mod program;
 use crate::{
     config::Config,
     control::ControlPlane,
+    listen::Sockets,
     web::{Buckets, Rate, Slot, Slots},
 };
 use pinacle_app::{account::Gateway as Shown, backend::Backend, ids::UserId};
@@ -93,9 +94,9 @@ impl Identity {
     }
 }
 
-pub async fn listen(control: &ControlPlane) -> Result<Option<TcpListener>, GatewayError> {
+pub async fn listen(control: &ControlPlane, sockets: &mut Sockets) -> Result<Option<TcpListener>, GatewayError> {
     let (Some(address), Some(_)) = (control.config.gateway.gateway_listen, &control.gateway) else { return Ok(None) };
-    TcpListener::bind(address).await.map(Some).map_err(|error| GatewayError::Listen { address, error })
+    sockets.gateway(address).await.map(Some).map_err(|error| GatewayError::Listen { address, error })
 }
 
 /// What all connections share.
