@@ -79,8 +79,9 @@ fn data() -> PathBuf {
     Path::new(&variable("PINACLE_SSH_KEY_FILE")).ancestors().nth(2).expect("a folder of the stack").to_owned()
 }
 
+/// The workspace: tests run in their package's folder, wherever they were compiled.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+    std::env::current_dir().expect("a folder").parent().expect("the workspace").to_owned()
 }
 
 /// Ends when this process does, however it ends: started by a thread that lives as long.
