@@ -97,7 +97,16 @@ pub enum Command {
     /// Stream: run a command. Ended when the connection is.
     Exec { pod: Uuid, exec: ExecSpec },
     /// Stream: attach to the named tmux session, made if it is not there.
-    Terminal { pod: Uuid, name: String, cols: u16, rows: u16 },
+    Terminal {
+        pod: Uuid,
+        name: String,
+        cols: u16,
+        rows: u16,
+        /// Who types, where what is typed is to be counted: a viewer that comes back is the same client. The stream then begins with
+        /// `StreamOutput::Typed`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<Uuid>,
+    },
     /// Answers `Terminals`.
     Terminals { pod: Uuid },
     /// End the named tmux session and what runs in it.
@@ -385,7 +394,7 @@ pub enum StreamInput {
         cols: u16,
         rows: u16,
     },
-    /// No more input: closes stdin, completes a file.
+    /// No more input: closes stdin, completes a file; a terminal says what it has taken of its input, and lets its viewer go.
     Eof,
     /// So many bytes of output were taken. Terminals, logs and files stop while [`crate::frame::WINDOW`] bytes are not,
     /// so that a slow reader holds up its own stream and not the others on its connection.
@@ -410,6 +419,11 @@ pub enum StreamOutput {
     /// So many bytes of input were taken, where the stream has a window.
     Taken {
         bytes: u32,
+    },
+    /// So many bytes of this client's input has the terminal taken, on all its connections; at first, None: nothing is known of it
+    /// since the pod has started.
+    Typed {
+        bytes: Option<u64>,
     },
     /// The end. `code` is None when it was ended by a signal or timed out.
     Exit {

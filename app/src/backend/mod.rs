@@ -11,7 +11,7 @@ pub use account::Account;
 pub use hosts::Hosts;
 pub use pods::{
     ByteConnection, ByteControl, ByteInput, ByteOutput, FileContent, Pods, ProcessStart, Program, Pty, TerminalConnection, TerminalInput,
-    TerminalOutput,
+    TerminalOutput, TerminalSize,
 };
 pub use secrets::Secrets;
 pub use teams::Teams;

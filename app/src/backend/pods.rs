@@ -44,7 +44,7 @@ pub trait Pods: Send + Sync {
     async fn write_file(&self, caller: &Caller, id: PodId, path: &str, content: FileContent) -> AppResult<()>;
     async fn terminals(&self, caller: &Caller, id: PodId) -> AppResult<Vec<Terminal>>;
     /// Attaches to the terminal of this name, made if it is not there.
-    async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, cols: u16, rows: u16) -> AppResult<TerminalConnection>;
+    async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, size: TerminalSize, client: Option<Uuid>) -> AppResult<TerminalConnection>;
     async fn end_terminal(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()>;
     /// The pod that people call `<name>.<handle of its owner>`.
     async fn pod_at(&self, caller: &Caller, name: &str, handle: &str) -> AppResult<Pod>;
@@ -128,7 +128,14 @@ pub struct FileContent {
     pub stream: BoxStream<'static, AppResult<Bytes>>,
 }
 
-/// Both ends are bounded: a reader that does not read stops the pod's writing, not our memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    pub cols: u16,
+    pub rows: u16,
+}
+
+/// Both ends are bounded: a reader that does not read stops the pod's writing, not our memory. Who wants to know how much of its input
+/// was taken closes `input` and reads `output` to its end.
 pub struct TerminalConnection {
     pub input: mpsc::Sender<TerminalInput>,
     pub output: mpsc::Receiver<TerminalOutput>,
@@ -137,12 +144,15 @@ pub struct TerminalConnection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TerminalInput {
     Data(Bytes),
-    Resize { cols: u16, rows: u16 },
+    Resize(TerminalSize),
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum TerminalOutput {
     Data(Bytes),
+    /// So many bytes of the client's input has the terminal taken, on all its connections. At first, where there is a client; None then:
+    /// nothing is known of it.
+    Typed(Option<u64>),
     /// The shell ended.
     Exit {
         code: Option<i32>,

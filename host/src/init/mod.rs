@@ -18,6 +18,7 @@ mod shell;
 mod shutdown;
 mod sudo;
 mod terminal;
+mod typist;
 mod watch;
 mod window;
 
@@ -36,6 +37,7 @@ pub struct Pod {
     boot: Boot,
     children: Arc<Children>,
     processes: Processes,
+    clients: typist::Clients,
     /// As last configured; exec, terminals and processes get its environment.
     config: Arc<Mutex<PodConfig>>,
 }
@@ -82,7 +84,7 @@ async fn run() -> io::Result<()> {
     let children = Children::start()?;
     let config = Arc::<Mutex<PodConfig>>::default();
     let processes = Processes::new(children.clone(), boot.address, config.clone());
-    let pod = Arc::new(Pod { boot, children, processes, config });
+    let pod = Arc::new(Pod { boot, children, processes, clients: typist::Clients::default(), config });
     sudo::install()?;
     tokio::select! {
         ended = serve::serve(pod.clone()) => ended,

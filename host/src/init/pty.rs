@@ -4,8 +4,10 @@ use super::{Pod, children, window::Window};
 use crate::frame::{DATA_CHUNK, Frame};
 use bytes::BytesMut;
 use nix::{
+    fcntl::{OFlag, open},
     libc,
     pty::{Winsize, openpty},
+    sys::stat::Mode,
 };
 use std::{
     io,
@@ -15,8 +17,15 @@ use std::{
     },
     process::Command,
     sync::Arc,
+    time::{Duration, Instant},
 };
-use tokio::{io::unix::AsyncFd, sync::mpsc};
+use tokio::{
+    io::unix::{AsyncFd, AsyncFdReadyGuard},
+    sync::mpsc,
+};
+
+const SETTLE_DEADLINE: Duration = Duration::from_secs(1);
+const SETTLE_STEP: Duration = Duration::from_millis(2);
 
 /// Starts a command as the leader of a new session whose terminal is a pty of this size.
 pub fn spawn(pod: &Pod, mut command: Command, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
@@ -45,7 +54,7 @@ pub struct Pty(AsyncFd<OwnedFd>);
 
 impl Pty {
     fn new(master: OwnedFd) -> io::Result<Self> {
-        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        use nix::fcntl::{FcntlArg, fcntl};
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         fcntl(&master, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
         // SAFETY: the AsyncFd owns the descriptor, and gives it to nobody who could close it.
@@ -61,20 +70,58 @@ impl Pty {
         }
     }
 
+    /// Resolves when something may be written.
+    pub async fn writable(&self) -> io::Result<Writable<'_>> {
+        Ok(Writable(self.0.writable().await?))
+    }
+
     pub async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
         while !data.is_empty() {
-            let mut ready = self.0.writable().await?;
-            if let Ok(written) = ready.try_io(|fd| nix::unistd::write(fd, data).map_err(io::Error::from)) {
+            if let Some(written) = self.writable().await?.write(data) {
                 data = &data[written?..];
             }
         }
         Ok(())
     }
 
+    /// Waits until what was written has been read, as long as somebody may read it: who is hung up on reads nothing more.
+    pub async fn settled(&self) {
+        let Ok(name) = self.name() else { return };
+        let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let Ok(other_end) = open(name.as_str(), flags, Mode::empty()) else { return };
+        let until = Instant::now() + SETTLE_DEADLINE;
+        let mut unread: libc::c_int = 0;
+        // SAFETY: `unread` outlives the call.
+        while unsafe { libc::ioctl(other_end.as_raw_fd(), libc::FIONREAD, &mut unread) } == 0 && unread > 0 && Instant::now() < until {
+            // Nobody is told when the other end of a pty has been read.
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+    }
+
+    /// Of the other end.
+    fn name(&self) -> io::Result<String> {
+        let mut number: libc::c_uint = 0;
+        // SAFETY: `number` outlives the call.
+        match unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCGPTN, &mut number) } {
+            0 => Ok(format!("/dev/pts/{number}")),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     pub fn resize(&self, cols: u16, rows: u16) {
         let size = size(cols.clamp(1, 1000), rows.clamp(1, 1000));
         // SAFETY: `size` outlives the call. One that the kernel refuses changes nothing.
         unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    }
+}
+
+/// A pty that may take something.
+pub struct Writable<'a>(AsyncFdReadyGuard<'a, OwnedFd>);
+
+impl Writable<'_> {
+    /// How much was written at once; None when there is no room after all.
+    pub fn write(&mut self, data: &[u8]) -> Option<io::Result<usize>> {
+        self.0.try_io(|fd| nix::unistd::write(fd, data).map_err(io::Error::from)).ok()
     }
 }
 

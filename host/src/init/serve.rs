@@ -86,7 +86,7 @@ async fn perform(pod: Arc<Pod>, connection: Connection, command: Command) -> Res
             Some(size) => shell::run(&pod, connection, exec, size).await,
             None => exec::exec(&pod, connection, exec).await,
         },
-        Command::Terminal { name, cols, rows, .. } => terminal::attach(&pod, connection, &name, cols, rows).await,
+        Command::Terminal { name, cols, rows, client, .. } => terminal::attach(&pod, connection, &name, cols, rows, client).await,
         Command::Terminals { .. } => unary(connection, terminal::list(&pod).await.map(|terminals| Reply::Terminals { terminals })).await,
         Command::EndTerminal { name, .. } => unary(connection, terminal::end(&pod, &name).await.map(|()| Reply::Done)).await,
         Command::ReadFile { path, .. } => files::read(&pod, connection, &path).await,

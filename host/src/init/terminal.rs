@@ -6,11 +6,12 @@ use super::{
     outbox::Gone,
     pty::{self, Pty},
     serve::{Connection, unary},
+    typist::{Client, Over, Typist},
     window::Window,
 };
 use crate::{
     frame::Frame,
-    protocol::{HostError, HostErrorCode, Reply, StreamInput, TerminalInfo},
+    protocol::{HostError, HostErrorCode, Reply, StreamInput, StreamOutput, TerminalInfo},
 };
 use bytes::Bytes;
 use nix::sys::signal::Signal;
@@ -22,7 +23,14 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, sync::mpsc, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe::Receiver,
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+use uuid::Uuid;
 
 /// A server of our own beside one that the pod's owner may run.
 const SOCKET: &str = "pinacle";
@@ -48,6 +56,8 @@ const MAX_TMUX_OUTPUT: u64 = 64 << 10;
 const RESIZE_TIME: Duration = Duration::from_millis(30);
 /// Pieces of typing that wait for the terminal to take them.
 const INPUT_QUEUE: usize = 16;
+/// For the terminal to take what was typed before its viewer left.
+const LAST_INPUT: Duration = Duration::from_secs(3);
 
 fn tmux(pod: &Pod, arguments: &[&str]) -> Command {
     let mut env = pod.environment();
@@ -62,7 +72,7 @@ fn tmux(pod: &Pod, arguments: &[&str]) -> Command {
     command
 }
 
-pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16, rows: u16) -> Result<(), Gone> {
+pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16, rows: u16, client: Option<Uuid>) -> Result<(), Gone> {
     let (pty, leader, mut exit) = match open(pod, name, cols, rows) {
         Ok(opened) => opened,
         Err(error) => {
@@ -71,35 +81,66 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
         }
     };
     // Whatever way this ends: the client goes, the session stays.
-    let _client = HangUp(leader);
+    let hang_up = HangUp(leader);
     connection.output.json(&Reply::Streaming).await?;
+    let typist = match client {
+        Some(id) => {
+            let (typist, before) = pod.clients.connect(Client { terminal: name.to_owned(), id });
+            connection.output.json(&StreamOutput::Typed { bytes: before }).await?;
+            typist
+        }
+        None => Typist::nameless(),
+    };
     let pty = Arc::new(pty);
     let window = Window::default();
     let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone()));
     let (keys, typed) = mpsc::channel(INPUT_QUEUE);
-    let typist = tokio::spawn(type_in(pty.clone(), typed));
+    let told = client.map(|_| connection.output.sender());
+    let mut typing = tokio::spawn(type_in(typist, pty.clone(), typed, told));
 
     let status = loop {
         tokio::select! {
             status = &mut exit => break status.ok(),
-            () = connection.output.closed() => return Err(Gone),
+            () = connection.output.closed() => return leave(&pty, typing).await,
+            over = &mut typing => match over {
+                Ok(Over::Elsewhere) => {
+                    let fault = HostError::new(HostErrorCode::Failed, "This terminal goes on in another connection.");
+                    return connection.output.finish(Err(fault)).await;
+                }
+                // The shell's exit follows.
+                Ok(Over::Ended) | Err(_) => break (&mut exit).await.ok(),
+            },
             frame = connection.input.next() => match frame {
-                Ok(Some(Frame::Data(data))) => keys.send(data).await.map_err(|_| Gone)?,
+                // Refused once typing is over, which says so by itself.
+                Ok(Some(Frame::Data(data))) => drop(keys.send(data).await),
                 Ok(Some(frame)) => match frame.parse() {
                     Ok(StreamInput::Resize { cols, rows }) => {
                         pty.resize(cols, rows);
                         resized(pod, leader, name).await;
                     }
                     Ok(StreamInput::Taken { bytes }) => window.taken(bytes),
-                    Ok(StreamInput::Eof) => return Err(Gone),
+                    Ok(StreamInput::Eof) => {
+                        // The viewer leaves as soon as it knows what was taken of what it has typed.
+                        drop(keys);
+                        if timeout(LAST_INPUT, &mut typing).await.is_err() {
+                            typing.abort();
+                        }
+                        pty.settled().await;
+                        drop(hang_up);
+                        shown.abort();
+                        let _cut = shown.await;
+                        connection.output.finish(Ok(exit_output(None, false))).await?;
+                        window.linger(&mut connection.input).await;
+                        return Ok(());
+                    }
                     // What runs in it has a key for that.
                     Ok(StreamInput::Signal { .. }) | Err(_) => {}
                 },
-                Ok(None) | Err(_) => return Err(Gone),
+                Ok(None) | Err(_) => return leave(&pty, typing).await,
             }
         }
     };
-    typist.abort();
+    typing.abort();
     // The last of the screen: the other end of the pty is closed, so this ends by itself.
     if timeout(TMUX_DEADLINE, &mut shown).await.is_err() {
         shown.abort();
@@ -107,6 +148,14 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
     connection.output.finish(Ok(exit_output(status, false))).await?;
     window.linger(&mut connection.input).await;
     Ok(())
+}
+
+/// What was counted as typed is read before the client is hung up on.
+async fn leave(pty: &Pty, typing: JoinHandle<Over>) -> Result<(), Gone> {
+    typing.abort();
+    let _over = typing.await;
+    pty.settled().await;
+    Err(Gone)
 }
 
 struct HangUp(u32);
@@ -132,12 +181,21 @@ async fn resized(pod: &Pod, client: u32, name: &str) {
     }
 }
 
-async fn type_in(pty: Arc<Pty>, mut typed: mpsc::Receiver<Bytes>) {
+/// Until the viewer leaves or typing is over. `told` hears how much was taken.
+async fn type_in(typist: Typist, pty: Arc<Pty>, mut typed: mpsc::Receiver<Bytes>, told: Option<mpsc::Sender<Frame>>) -> Over {
     while let Some(data) = typed.recv().await {
-        if pty.write_all(&data).await.is_err() {
-            return;
+        let bytes = match typist.write(&pty, &data).await {
+            Ok(bytes) => bytes,
+            Err(over) => return over,
+        };
+        if let Some(told) = &told
+            && let Ok(frame) = Frame::json(&StreamOutput::Typed { bytes: Some(bytes) })
+            && told.send(frame).await.is_err()
+        {
+            return Over::Ended;
         }
     }
+    Over::Ended
 }
 
 pub async fn list(pod: &Pod) -> Result<Vec<TerminalInfo>, HostError> {

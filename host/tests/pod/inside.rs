@@ -17,7 +17,7 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     boot(&mut plane, pod, host.pod_address(20), 1).await;
 
     let mut first = host.connect().await;
-    first.open(Command::Terminal { pod, name: "main".into(), cols: 80, rows: 24 }).await;
+    first.open(Command::Terminal { pod, name: "main".into(), cols: 80, rows: 24, client: None }).await;
     first.send(b"stty size; echo $TERM; echo mark-$((40+2)) \xc3\xa9\n").await;
     let screen = first.until("mark-42 \u{e9}").await;
     assert!(screen.contains("24 80"), "{screen}");
@@ -39,7 +39,7 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     drop(first);
 
     let mut again = host.connect().await;
-    again.open(Command::Terminal { pod, name: "main".into(), cols: 100, rows: 30 }).await;
+    again.open(Command::Terminal { pod, name: "main".into(), cols: 100, rows: 30, client: None }).await;
     again.until("mark-42").await;
     // Who waits for typing takes no time, also after a viewer has gone: of two seconds (200 ticks) less than a fifth.
     let spent =

@@ -162,7 +162,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let mut terminal = connect().await;
-    terminal.open(Command::Terminal { pod, name: "main".into(), cols: 80, rows: 24 }).await;
+    terminal.open(Command::Terminal { pod, name: "main".into(), cols: 80, rows: 24, client: None }).await;
     terminal.send(b"trap 'echo has-$((5*5))-changed' WINCH; stty size\n").await;
     terminal.until("24 80").await;
     terminal.say(StreamInput::Resize { cols: 100, rows: 30 }).await;

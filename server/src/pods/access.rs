@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use pinacle_app::{
     AppError, AppResult, ErrorCode, FieldErrors,
-    backend::{ByteConnection, Caller, FileContent, Pods, ProcessStart, TerminalConnection},
+    backend::{ByteConnection, Caller, FileContent, Pods, ProcessStart, TerminalConnection, TerminalSize},
     ids::{HostId, PodId, TeamId},
     pods::{
         BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery,
@@ -489,11 +489,11 @@ impl Pods for ControlPlane {
         super::terminal::list(self, &host, id).await
     }
 
-    async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, cols: u16, rows: u16) -> AppResult<TerminalConnection> {
+    async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, size: TerminalSize, client: Option<Uuid>) -> AppResult<TerminalConnection> {
         may_change(caller)?;
         let host = self.running(caller, id).await?;
         self.mark_used(id).await;
-        super::terminal::open(self, &host, id, name, cols, rows).await
+        super::terminal::open(self, &host, id, name, size, client).await
     }
 
     async fn end_terminal(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()> {

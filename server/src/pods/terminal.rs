@@ -11,7 +11,7 @@ use crate::{
 };
 use pinacle_app::{
     AppError, AppResult,
-    backend::{TerminalConnection, TerminalInput, TerminalOutput},
+    backend::{TerminalConnection, TerminalInput, TerminalOutput, TerminalSize},
     ids::PodId,
     pods::Terminal,
 };
@@ -19,6 +19,7 @@ use pinacle_host::protocol::{Command, Reply, StreamInput, StreamOutput};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
 
 /// Pieces of at most 32 KiB on their way in each direction; a full way holds up its sender.
 const ON_THE_WAY: usize = 16;
@@ -47,26 +48,40 @@ pub async fn end(control: &ControlPlane, host: &HostTarget, pod: PodId, name: &s
 }
 
 /// Attaches. Dropping either end of the connection detaches; the session and what runs in it stay.
-pub async fn open(control: &ControlPlane, host: &HostTarget, pod: PodId, name: &str, cols: u16, rows: u16) -> AppResult<TerminalConnection> {
+pub async fn open(
+    control: &ControlPlane,
+    host: &HostTarget,
+    pod: PodId,
+    name: &str,
+    size: TerminalSize,
+    client: Option<Uuid>,
+) -> AppResult<TerminalConnection> {
     check_name(name)?;
-    let (cols, rows) = (cols.clamp(1, MAX_SIDE), rows.clamp(1, MAX_SIDE));
-    let command = Command::Terminal { pod: pod.0, name: name.to_owned(), cols, rows };
+    let TerminalSize { cols, rows } = possible(size);
+    let command = Command::Terminal { pod: pod.0, name: name.to_owned(), cols, rows, client };
     let (reader, mut writer) = link::stream(control, host, Class::Interactive, command).await.map_err(answer)?;
     let (input, mut typed) = mpsc::channel(ON_THE_WAY);
     let (shown, output) = mpsc::channel(ON_THE_WAY);
     let (taken, takings) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
-        // Whichever way ends first takes the other with it.
+        let mut outward = std::pin::pin!(outward(reader, &shown, taken));
         let last = tokio::select! {
-            last = outward(reader, &shown, taken) => last,
-            last = inward(&mut writer, &mut typed, takings) => last,
+            last = &mut outward => last,
+            left = inward(&mut writer, &mut typed, takings) => match left {
+                // All that was typed is on its way: the pod says how much of it was taken, and ends the stream.
+                Ok(()) => {
+                    let goodbye = async {
+                        writer.message(&StreamInput::Eof).await?;
+                        Ok::<_, LinkError>(outward.await)
+                    };
+                    if !matches!(timeout(CALL_DEADLINE, goodbye).await, Ok(Ok(_))) {
+                        tracing::warn!(%pod, "a terminal did not say what it has taken last");
+                    }
+                    None
+                }
+                Err(error) => Some(closed(&error)),
+            },
         };
-        // What was handed on counts as typed: it goes to the pod also when its viewer has just left.
-        while let Ok(TerminalInput::Data(bytes)) = typed.try_recv() {
-            if !matches!(timeout(CALL_DEADLINE, writer.data(bytes)).await, Ok(Ok(()))) {
-                break;
-            }
-        }
         if let Some(last) = last
             && shown.send(last).await.is_err()
         {
@@ -86,8 +101,10 @@ async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>,
             Ok(Received::Stdout(bytes) | Received::Stderr(bytes)) => {
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 shown.send(TerminalOutput::Data(bytes)).await.ok()?;
-                taken.send(length).await.ok()?;
+                // Nobody says it any more where the viewer is leaving.
+                let _leaving = taken.send(length).await;
             }
+            Ok(Received::Message(StreamOutput::Typed { bytes })) => shown.send(TerminalOutput::Typed(bytes)).await.ok()?,
             Ok(Received::Message(StreamOutput::Exit { code, .. })) => return Some(TerminalOutput::Exit { code }),
             Ok(Received::Message(_)) => {}
             Err(error) => return Some(closed(&error)),
@@ -95,23 +112,28 @@ async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>,
     }
 }
 
-async fn inward(writer: &mut StreamWriter, typed: &mut mpsc::Receiver<TerminalInput>, mut takings: mpsc::Receiver<u32>) -> Option<TerminalOutput> {
+/// Until the viewer has left and all of its input is sent.
+async fn inward(writer: &mut StreamWriter, typed: &mut mpsc::Receiver<TerminalInput>, mut takings: mpsc::Receiver<u32>) -> Result<(), LinkError> {
     loop {
-        let sent = tokio::select! {
-            // None: the viewer left.
-            input = typed.recv() => match input? {
-                TerminalInput::Data(bytes) => writer.data(bytes).await,
-                TerminalInput::Resize { cols, rows } => {
-                    writer.message(&StreamInput::Resize { cols: cols.clamp(1, MAX_SIDE), rows: rows.clamp(1, MAX_SIDE) }).await
+        tokio::select! {
+            input = typed.recv() => match input {
+                Some(TerminalInput::Data(bytes)) => writer.data(bytes).await?,
+                Some(TerminalInput::Resize(size)) => {
+                    let TerminalSize { cols, rows } = possible(size);
+                    writer.message(&StreamInput::Resize { cols, rows }).await?;
                 }
+                None => return Ok(()),
             },
-            // Where the host has closed already, what is left to read says how it ended.
-            bytes = takings.recv() => writer.message(&StreamInput::Taken { bytes: bytes? }).await.or(Ok(())),
-        };
-        if let Err(error) = sent {
-            return Some(closed(&error));
+            Some(bytes) = takings.recv() => {
+                // Where the host has closed already, what is left to read says how it ended.
+                let _closed = writer.message(&StreamInput::Taken { bytes }).await;
+            }
         }
     }
+}
+
+fn possible(size: TerminalSize) -> TerminalSize {
+    TerminalSize { cols: size.cols.clamp(1, MAX_SIDE), rows: size.rows.clamp(1, MAX_SIDE) }
 }
 
 #[cfg(test)]

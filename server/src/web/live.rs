@@ -117,17 +117,17 @@ pub async fn attach(state: AppState, caller: Caller, id: &str, name: String, scr
     let pod: PodId = id.parse().map_err(|_| AppError::not_found())?;
     // Typing is a change, whatever the method is.
     may_change(&caller)?;
-    let (cols, rows) = terminal::size(screen.cols, screen.rows)?;
+    let size = terminal::size(screen.cols, screen.rows)?;
     let upgrade = upgraded(upgrade)?;
     let slot = state.streams.take(caller.user)?;
-    let connection = match state.backend.open_terminal(&caller, pod, &name, cols, rows).await {
+    let connection = match state.backend.open_terminal(&caller, pod, &name, size, screen.client).await {
         Ok(connection) => connection,
         Err(error) if terminal::is_shown(&error) => return Ok(upgrade.on_upgrade(move |socket| terminal::refuse(socket, error))),
         Err(error) => return Err(error.into()),
     };
     let sockets = state.sockets.clone();
-    let client = screen.client.map(|client| terminal::ClientKey { user: caller.user, pod, terminal: name, client });
-    Ok(upgrade.on_upgrade(move |socket| sockets.track_future(terminal::attach(state, caller, pod, socket, connection, client, slot))))
+    let counts = screen.client.is_some();
+    Ok(upgrade.on_upgrade(move |socket| sockets.track_future(terminal::attach(state, caller, pod, socket, connection, counts, slot))))
 }
 
 async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPair(id, process): PathPair, upgrade: Upgrade) -> Answer<Response> {

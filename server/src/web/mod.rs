@@ -60,7 +60,6 @@ pub struct AppState {
     calls: Arc<Buckets<UserId>>,
     sign_ins: Arc<Buckets<IpAddr>>,
     streams: Arc<Slots<UserId>>,
-    terminals: Arc<terminal::Clients>,
     /// What goes on after a connection became a WebSocket.
     pub sockets: TaskTracker,
 }
@@ -83,7 +82,6 @@ impl AppState {
             calls: Arc::new(Buckets::new(limits::CALLS)),
             sign_ins: Arc::new(Buckets::new(limits::SIGN_INS)),
             streams: Arc::new(Slots::new(limits::MOST_STREAMS)),
-            terminals: Arc::default(),
             sockets: TaskTracker::new(),
         }
     }

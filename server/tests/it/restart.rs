@@ -19,17 +19,22 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 /// How long a server has to end: what may go on in it, and some more.
 const END_WITHIN: Duration = Duration::from_secs(25);
 
-/// A listening socket that outlives the servers that answer on it, as a supervisor would hold it.
+/// The listening sockets of dashboard and SSH gateway, which outlive the servers that answer on them, as a supervisor would hold them.
 struct Socket {
     listener: TcpListener,
     at: SocketAddr,
+    gateway: TcpListener,
     folder: PathBuf,
 }
 
@@ -39,7 +44,14 @@ impl Socket {
         let at = listener.local_addr().expect("its address");
         let folder = std::env::temp_dir().join(format!("pinacle-restart-{}", Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).expect("a folder of its own");
-        Self { listener, at, folder }
+        let gateway = TcpListener::bind("127.0.0.1:0").expect("a socket");
+        Self { listener, at, gateway, folder }
+    }
+
+    /// Somebody who connects over SSH, and waits to be greeted.
+    async fn guest(&self) -> BufReader<TcpStream> {
+        let at = self.gateway.local_addr().expect("its address");
+        BufReader::new(TcpStream::connect(at).await.expect("nobody is refused"))
     }
 
     /// A server on this socket, once it says that it is ready.
@@ -51,18 +63,17 @@ impl Socket {
         let program = program();
         let mut command = Command::new("setpriv");
         let child = command
-            .args(["--pdeathsig", "KILL", "--", "sh", "-c", "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"", "sh"])
+            .args(["--pdeathsig", "KILL", "--", "sh", "-c", "exec 3<&0 4<&1 0</dev/null 1>/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"", "sh"])
             .arg(program.get_program())
             .args(arguments)
             .env("DATABASE_URL", database_url)
             // Were the socket not taken up, it would answer nowhere.
             .env("PINACLE_LISTEN", "192.0.2.1:1")
             .env("PINACLE_DATABASE_CONNECTIONS", "5")
-            // One of the stack's servers has that port.
-            .env_remove("PINACLE_GATEWAY_LISTEN")
+            .env("PINACLE_GATEWAY_LISTEN", "192.0.2.1:2")
             .env("NOTIFY_SOCKET", &said)
             .stdin(Stdio::from(OwnedFd::from(self.listener.try_clone().expect("the socket"))))
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(OwnedFd::from(self.gateway.try_clone().expect("the socket"))))
             .stderr(std::fs::File::create(&log).expect("a log"))
             .spawn()
             .expect("the server's program starts");
@@ -156,6 +167,13 @@ fn load(door: &Arc<Door>, token: &str, stop: &Arc<AtomicBool>, done: &Arc<Atomic
         .collect()
 }
 
+/// Greeted by a server.
+async fn greeted(mut guest: BufReader<TcpStream>) {
+    let mut line = String::new();
+    timeout(SOON, guest.read_line(&mut line)).await.expect("a word in time").expect("a word");
+    assert!(line.starts_with("SSH-2.0-"), "{line:?}");
+}
+
 async fn until_more(done: &AtomicUsize, more: usize) {
     let aim = done.load(Ordering::Relaxed) + more;
     let answered = async {
@@ -180,6 +198,7 @@ async fn a_rolling_restart_under_load_fails_no_request() {
         // Two processes on one Postgres and one socket; then the older one goes.
         let next = socket.server(&database.url, &["serve"]).await;
         until_more(&done, 100).await;
+        greeted(socket.guest().await).await;
         server.ask_to_end();
         until_more(&done, 50).await;
         let status = server.until_ended().await;
@@ -190,7 +209,9 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     server.ask_to_end();
     let status = server.until_ended().await;
     assert!(status.success(), "{status}");
+    let guest = socket.guest().await;
     let server = socket.server(&database.url, &["serve"]).await;
+    greeted(guest).await;
     until_more(&done, 100).await;
     stop.store(true, Ordering::Relaxed);
     let mut failed = Vec::new();
@@ -202,17 +223,22 @@ async fn a_rolling_restart_under_load_fails_no_request() {
 }
 
 #[tokio::test]
-async fn more_than_one_socket_that_is_handed_over_is_refused_with_a_word() {
+async fn sockets_that_nobody_would_answer_on_are_refused_with_a_word() {
     let database = Database::create().await;
-    let program = program();
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "exec 3</dev/null 4</dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"", "sh"])
-        .arg(program.get_program())
-        .arg("serve");
-    let output = command.env("DATABASE_URL", &database.url).env_remove("PINACLE_GATEWAY_LISTEN").output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("2 sockets were handed over"), "{said}");
+    let refused = |given: &str, word: &str| {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{given}; export LISTEN_PID=$$; exec \"$@\""), "sh"])
+            .arg(program().get_program())
+            .arg("serve")
+            .stdin(Stdio::from(OwnedFd::from(socket)));
+        let output = command.env("DATABASE_URL", &database.url).env_remove("PINACLE_GATEWAY_LISTEN").output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(word), "{said}");
+    };
+    refused("exec 3<&0 4<&0 5<&0; export LISTEN_FDS=3", "3 sockets were handed over");
+    refused("exec 3<&0 4<&0; export LISTEN_FDS=2", "PINACLE_GATEWAY_LISTEN");
 }
 
 /// Somebody of the fleet's at another server.
@@ -254,11 +280,11 @@ async fn what_is_under_way_ends_well_and_terminals_go_on_at_the_next_process() {
     };
     assert_eq!(closed, "The server restarts.");
     let typed = "stty -echo; echo ready-$((1+1))\r".len();
-    assert_eq!(acknowledged, u64::try_from(typed).ok(), "before it closes it says how much was handed on");
+    assert_eq!(acknowledged, u64::try_from(typed).ok(), "before it closes it says how much was taken");
     drop(screen);
     let mut again = Screen::open(&user, &id, "main", &query).await;
     let Some(Message::Text(first)) = again.next().await else { panic!("the first word is how much is known") };
-    assert_eq!(serde_json::from_str::<Value>(&first).expect("JSON"), json!({ "ack": null }), "another process answers");
+    assert_eq!(serde_json::from_str::<Value>(&first).expect("JSON"), json!({ "ack": typed }), "the pod knows, whichever process asks");
     again.types("echo all-$((40+2))\r").await;
     again.shows("all-42").await;
 
