@@ -69,11 +69,6 @@ class Outbox {
     this.sent = this.base;
   }
 
-  // What was not acknowledged by now was not handed on: it is sent again on the next connection.
-  stop() {
-    this.sent = this.base;
-  }
-
   // The next piece, as long as the pod keeps up.
   take() {
     if (this.sent - this.base >= WINDOW) return undefined;
@@ -281,7 +276,6 @@ class PinacleTerminal extends HTMLElement {
       const code = news.exit.code;
       this.show(`The shell ended${code === null || code === undefined ? '' : ` with code ${code}`}.`, 'stopped', 'Begin anew');
     } else if (news.closed) {
-      if (this.ready) this.outbox.stop();
       // In vain: the browser was signed out, or its user is not in the pod's team any more.
       this.ended = Boolean(news.closed.final);
       this.show(`Closed: ${news.closed.reason}`, this.ended ? 'stopped' : 'slow');

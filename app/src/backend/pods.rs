@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 #[async_trait]
 pub trait Pods: Send + Sync {

@@ -84,7 +84,7 @@ pub struct TeamDetail {
 }
 
 /// What a team's page shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TeamOverview {
     pub team: TeamDetail,
     pub members: Page<Member>,

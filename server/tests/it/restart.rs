@@ -298,3 +298,73 @@ async fn what_is_under_way_ends_well_and_terminals_go_on_at_the_next_process() {
     user.delete(&id).await;
     drop(next);
 }
+
+/// What a page keeps of what was typed into a terminal: all of it, and how much of it the pod has taken.
+struct Typing {
+    all: String,
+    taken: usize,
+}
+
+impl Typing {
+    /// A connection in which the pod has said what it has taken, and the rest was sent again.
+    async fn begin(&mut self, user: &User<'_>, id: &str, query: &str) -> Screen {
+        let mut screen = Screen::open(user, id, "main", query).await;
+        self.hear(&mut screen).await;
+        screen.types(&self.all[self.taken..]).await;
+        screen
+    }
+
+    async fn types(&mut self, screen: &mut Screen, text: &str) {
+        self.all += text;
+        screen.types(text).await;
+    }
+
+    /// The next word of how much was taken.
+    async fn hear(&mut self, screen: &mut Screen) {
+        loop {
+            let Message::Text(text) = screen.next().await.expect("a word") else { continue };
+            let said: Value = serde_json::from_str(&text).expect("JSON");
+            let Some(taken) = said.get("ack") else { continue };
+            let taken = usize::try_from(taken.as_u64().unwrap_or(0)).expect("bytes");
+            assert!((self.taken..=self.all.len()).contains(&taken), "{taken} after {}, of {}", self.taken, self.all.len());
+            self.taken = taken;
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_while_servers_are_killed_arrives_once_and_in_order() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let login = fleet.new_account().await;
+    let id = fleet.user(&login).await.running().await;
+    let socket = Socket::open();
+    let mut server = socket.server(&fleet.database_url, &["serve", "--no-worker"]).await;
+    let door = Door::new(socket.at, &fleet.database_url);
+    let user = at(&door, &fleet, &login).await;
+    let query = format!("client={}", Uuid::new_v4());
+    let mut typing = Typing { all: String::new(), taken: 0 };
+    let mut screen = typing.begin(&user, &id, &query).await;
+    typing.types(&mut screen, "stty -echo; echo ready-$((1+1)); cat > lines\r").await;
+    screen.shows("ready-2").await;
+    let mut written = 0;
+    for round in 0..6 {
+        for _ in 0..40 {
+            typing.types(&mut screen, &format!("{written}\r")).await;
+            written += 1;
+        }
+        // Killed at once, or with some of it taken.
+        for _ in 0..round * 5 {
+            typing.hear(&mut screen).await;
+        }
+        drop(server);
+        server = socket.server(&fleet.database_url, &["serve", "--no-worker"]).await;
+        screen = typing.begin(&user, &id, &query).await;
+    }
+    typing.types(&mut screen, "\x04echo all-$((40+2))\r").await;
+    screen.shows("all-42").await;
+    let lines: String = (0..written).map(|line| format!("{line}\n")).collect();
+    assert_eq!(fleet.user(&login).await.shell(&id, "cat lines").await, lines);
+    user.delete(&id).await;
+    drop(server);
+}
