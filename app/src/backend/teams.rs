@@ -5,7 +5,9 @@ use crate::error::AppResult;
 use crate::ids::{InvitationId, TeamId, UserId};
 use crate::pods::Page;
 use crate::teams::activity::{Activity, ActivityQuery};
-use crate::teams::{Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamOverview, TeamPatch};
+use crate::teams::{
+    Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamOverview, TeamPatch,
+};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 

@@ -23,8 +23,8 @@ pub use switcher::TeamSwitcher;
 
 use crate::ids::{InvitationId, PodId, TeamId, UserId};
 use crate::pods::Page;
-use serde::{Deserialize, Serialize};
 use activity::Activity;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 

@@ -23,13 +23,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    io::AsyncReadExt,
-    net::unix::pipe::Receiver,
-    sync::mpsc,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, sync::mpsc, task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
 /// A server of our own beside one that the pod's owner may run.

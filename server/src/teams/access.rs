@@ -18,8 +18,8 @@ use pinacle_app::{
     ids::{InvitationId, TeamId, UserId},
     pods::Page,
     teams::{
-        Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamName, TeamOverview, TeamPatch,
-        TeamRole,
+        Invitation, InvitationMade, InvitationShown, Member, MemberPatch, NewInvitation, NewTeam, TakeOver, Team, TeamDetail, TeamName, TeamOverview,
+        TeamPatch, TeamRole,
         activity::{Action, Activity, ActivityKind, ActivityQuery},
     },
 };

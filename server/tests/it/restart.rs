@@ -63,7 +63,15 @@ impl Socket {
         let program = program();
         let mut command = Command::new("setpriv");
         let child = command
-            .args(["--pdeathsig", "KILL", "--", "sh", "-c", "exec 3<&0 4<&1 0</dev/null 1>/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"", "sh"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "--",
+                "sh",
+                "-c",
+                "exec 3<&0 4<&1 0</dev/null 1>/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"",
+                "sh",
+            ])
             .arg(program.get_program())
             .args(arguments)
             .env("DATABASE_URL", database_url)
