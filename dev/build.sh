@@ -1,21 +1,26 @@
 #!/usr/bin/env bash
 # Builds what a stack runs: the server with its pages, the stand-in for GitHub, the pod hosts' programs.
-# Usage: build.sh [server] [hosts] [github]; all of them without arguments
+# Usage: build.sh [server] [hosts] [github]; all of them without arguments. PINACLE_BUILD=release: optimized.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
 [ "$#" -gt 0 ] || set -- server hosts github
-cargo build --quiet "${NATIVE[@]}" --bins
+case "$PINACLE_BUILD" in
+  debug) release=() ;;
+  release) release=(--release) ;;
+  *) die "PINACLE_BUILD is debug or release" ;;
+esac
+cargo build --quiet "${release[@]}" "${NATIVE[@]}" --bins
 for part in "$@"; do
   case "$part" in
-    server) cargo leptos build --frontend-only ;;
+    server) cargo leptos build --frontend-only "${release[@]}" ;;
     github) ;;
     hosts)
       # Static: it is bound into pods, whose libraries are their own. Naming the target keeps the flag from build scripts.
       target="$("$RUSTC" -vV | sed -n 's/^host: //p')"
-      RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet -p pinacle-host --features init --bin pinacle-init --target "$target"
-      cp "$CARGO_TARGET_DIR/$target/debug/pinacle-init" "$CARGO_TARGET_DIR/debug/pinacle-init-static"
+      RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet "${release[@]}" -p pinacle-host --features init --bin pinacle-init --target "$target"
+      cp "$CARGO_TARGET_DIR/$target/$PINACLE_BUILD/pinacle-init" "$BUILT_IN/pinacle-init-static"
       ;;
     *) die "no such part: $part" ;;
   esac

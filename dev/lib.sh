@@ -20,6 +20,9 @@ STACK_NUMBER="${STACK_NUMBER:-0}"
 DATA="$DATA_HOME/$STACK"
 # The programs that this stack runs: copies, so that a build beside it changes nothing.
 BIN="$DATA/bin"
+# What is built and run: debug, or release for what is measured.
+export PINACLE_BUILD="${PINACLE_BUILD:-debug}"
+BUILT_IN="$CARGO_TARGET_DIR/$PINACLE_BUILD"
 # Everything that the kernel knows by name carries this: namespaces, cgroups, links.
 PREFIX="pinacle-$STACK"
 # Links have at most 15 characters.

@@ -99,12 +99,12 @@ up() {
   down
   mkdir -p "$BIN"
   chmod 0755 "$DATA"
-  cp "$CARGO_TARGET_DIR/debug/pinacle-dev-github" "$BIN/"
+  cp "$BUILT_IN/pinacle-dev-github" "$BIN/"
   write_environment "$hosts"
   [ -n "${DATABASE_URL:-}" ] || "$ROOT/dev/postgres.sh" up "$fsync"
   if [ "$hosts" -gt 0 ]; then
-    cp "$CARGO_TARGET_DIR/debug/pinacle-host" "$BIN/"
-    cp "$CARGO_TARGET_DIR/debug/pinacle-init-static" "$BIN/pinacle-init"
+    cp "$BUILT_IN/pinacle-host" "$BIN/"
+    cp "$BUILT_IN/pinacle-init-static" "$BIN/pinacle-init"
     "$ROOT/dev/net.sh" up
   fi
   if [ -z "${PINACLE_GITHUB_URL:-}" ]; then
@@ -117,7 +117,7 @@ up() {
 serve() {
   end_process "$DATA/server.pid" 20
   # Once: a restart by a test keeps running what the stack was started with.
-  [ -n "${KEEP_SERVER:-}" ] && [ -x "$BIN/pinacle-server" ] || cp "$CARGO_TARGET_DIR/debug/pinacle-server" "$BIN/"
+  [ -n "${KEEP_SERVER:-}" ] && [ -x "$BIN/pinacle-server" ] || cp "$BUILT_IN/pinacle-server" "$BIN/"
   (
     # shellcheck source=/dev/null
     . "$DATA/env"

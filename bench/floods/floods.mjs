@@ -48,7 +48,7 @@ const at = (values, share) => [...values].sort((a, b) => a - b)[Math.min(values.
 const row = (name, values) => `| ${name} | ${at(values, 0.5).toFixed(1)} | ${at(values, 0.95).toFixed(1)} |`;
 console.log(`# One user's creations beside another's flood
 
-${rounds} rounds of ${EACH} creations alone and ${EACH} that begin with a flood of ${FLOOD}; milliseconds. Linux ${os.release()}, ${os.cpus().length} cores; debug build;
+${rounds} rounds of ${EACH} creations alone and ${EACH} that begin with a flood of ${FLOOD}; milliseconds. Linux ${os.release()}, ${os.cpus().length} cores; ${process.env.PINACLE_BUILD} build;
 client, server, Postgres and the flood on the same cores.
 
 | | median | p95 |

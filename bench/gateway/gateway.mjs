@@ -49,7 +49,7 @@ const at = (list, share) => list.toSorted((a, b) => a - b)[Math.min(list.length 
 const row = (name, list) => `| ${name} | ${at(list, 0.5).toFixed(1)} | ${at(list, 0.95).toFixed(1)} |`;
 console.log(`# The SSH gateway beside a plain sshd
 
-${rounds} rounds, alternating, OpenSSH's client on the same machine. ${os.type()} ${os.release()}, ${os.cpus().length} cores; debug build, pods on gVisor with ptrace.
+${rounds} rounds, alternating, OpenSSH's client on the same machine. ${os.type()} ${os.release()}, ${os.cpus().length} cores; ${process.env.PINACLE_BUILD} build, pods on gVisor with ptrace.
 The gateway's way is longer: client → gateway → the host's sshd → daemon → the pod's PID 1, and a process started in gVisor.
 
 | from \`ssh\` to the end of \`true\`, milliseconds | median | p95 |

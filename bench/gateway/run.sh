@@ -5,8 +5,9 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK=bench STACK_NUMBER="${STACK_NUMBER:-90}"
+export PINACLE_BUILD="${PINACLE_BUILD:-release}"
 . "$here/../../dev/lib.sh"
-if [ -z "${BUILT:-}" ]; then "$ROOT/dev/build.sh"; fi
+[ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh"
 work="$(mktemp -d)"
 end() {
   end_process "$work/sshd.pid" 2

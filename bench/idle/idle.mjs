@@ -122,7 +122,7 @@ const runsc = execFileSync(HOSTS, ["run", "1", "/usr/local/bin/runsc", "--versio
 console.log(`# Idle pods on one host
 
 ${pods.length} empty dev.small pods, made one after another. ${end} ${os.type()} ${os.release()}, ${cores} cores, ${gib(began.total)} GiB of memory (${gib(began.available)} available before),
-load ${load.toFixed(1)} before; control groups ${TWO ? "v2" : "v1"}; ${runsc}, platform ptrace; debug build; server, Postgres and host on the same machine.
+load ${load.toFixed(1)} before; control groups ${TWO ? "v2" : "v1"}; ${runsc}, platform ptrace; ${process.env.PINACLE_BUILD} build; server, Postgres and host on the same machine.
 
 | each pod, ${(REST + IDLE) / 1000} s after the last was made, without viewers | median | p95 | most |
 | --- | --- | --- | --- |

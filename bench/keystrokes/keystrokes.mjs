@@ -204,7 +204,7 @@ const xterm = JSON.parse(readFileSync(new URL("../../public/vendor/package-lock.
 console.log(`# A key's echo in the browser's terminal beside \`ssh -tt\`
 
 ${blocks * KEYS} keys each way, in alternating blocks of ${KEYS}, one pod. ${os.type()} ${os.release()}, ${os.cpus().length} cores, load ${load.toFixed(1)} before; ${runsc}, platform ptrace; ${openssh.trim()};
-Chromium ${chromium} without a window, xterm.js ${xterm}; debug build; everything on the same cores.
+Chromium ${chromium} without a window, xterm.js ${xterm}; ${process.env.PINACLE_BUILD} build; everything on the same cores.
 
 All of them type at bash's prompt in the same pod, so that every echo is bash's own. The peer is a plain sshd on the pod's host that runs \`runsc exec\`
 on a terminal, without what the control plane adds: server, daemon, the pod's PID 1, and tmux, which keeps a terminal when its viewer goes. ssh's times

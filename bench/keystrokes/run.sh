@@ -4,8 +4,9 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK="${STACK:-bench}" STACK_NUMBER="${STACK_NUMBER:-92}"
+export PINACLE_BUILD="${PINACLE_BUILD:-release}"
 . "$here/../../dev/lib.sh"
-if [ -z "${BUILT:-}" ]; then "$ROOT/dev/build.sh"; fi
+[ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh"
 work="$(mktemp -d)"
 end() {
   "$ROOT/dev/stack.sh" wipe

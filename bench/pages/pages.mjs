@@ -7,7 +7,7 @@ import { connection, during, query, run, serverMemory } from "./machine.mjs";
 import { paints } from "./paint.mjs";
 
 const rounds = Number(process.argv[2] ?? 50);
-const { DATA, LOAD, PEOPLE, PROFILE, REVISION, SITE } = process.env;
+const { DATA, LOAD, PEOPLE, PINACLE_BUILD, REVISION, SITE } = process.env;
 const people = JSON.parse(readFileSync(PEOPLE, "utf8"));
 const AT_ONCE = 50;
 const REQUESTS = Math.max(AT_ONCE, rounds * 20);
@@ -105,7 +105,7 @@ const files = (folder) => readdirSync(folder, { recursive: true }).filter((name)
 
 say("bytes");
 // The best takes minutes for the WASM of a debug build, which nobody is sent.
-const quality = PROFILE === "release" ? 11 : 5;
+const quality = PINACLE_BUILD === "release" ? 11 : 5;
 const weighed = [];
 for (const name of files(SITE).filter((name) => /\.(wasm|js|css)$/.test(name)).sort()) {
   const bytes = readFileSync(`${SITE}/${name}`);
@@ -227,7 +227,7 @@ console.log(`# Pages
 \`bench/pages/run.sh\` writes this file. ${new Date().toISOString().slice(0, 10)}. ${rounds} visits of each page in the browser, ${number(REQUESTS, 0)} requests of each load${rounds < 50 ? ", **fewer than a result takes**" : ""}.
 
 Machine: ${os.type()} ${os.release()}, ${cores} cores (${os.cpus()[0].model.trim()}), which server, Postgres, browser and the askers share; load before the run ${LOAD}.
-Pinacle ${REVISION}, ${PROFILE} build${PROFILE === "release" ? "" : " (**no release build was there**: its WASM and its times are others)"}. ${postgres} over a Unix socket, without fsync, ${connections} connections of the server; Chromium ${chromium}, Node ${process.version}.
+Pinacle ${REVISION}, ${PINACLE_BUILD} build${PINACLE_BUILD === "release" ? "" : " (**no release build was there**: its WASM and its times are others)"}. ${postgres} over a Unix socket, without fsync, ${connections} connections of the server; Chromium ${chromium}, Node ${process.version}.
 Data: 1,000 users, ten teams of 216 to 500 members, 500 pods (half of them running, without a host), 30 events each. ${people.length} people, who own all ten teams and so see every pod, ask by turns.
 No limit of the server was raised: it counts no reads, only calls that change something, sign-ins (60 at once from one address) and streams (100 a user).
 

@@ -1,28 +1,18 @@
 #!/usr/bin/env bash
 # What pages weigh, how soon they work in a slow browser, what 200 open ones hold, and how the server answers 50 requests at a time.
 # Usage: run.sh [ROUNDS]; writes bench/pages/RESULTS.md. A round is a visit of each page in the browser, and 20 requests of each load.
-# BENCH_PROFILE=release: server and pages of a release build; BUILT=1: those that are there, of the build that was made last.
+# PINACLE_BUILD=debug: without waiting for a release build; BUILT=1: what was built last.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK="${STACK:-bench}" STACK_NUMBER="${STACK_NUMBER:-91}"
+export PINACLE_BUILD="${PINACLE_BUILD:-release}"
 . "$here/../../dev/lib.sh"
 [ -z "${DATABASE_URL:-}" ] || die "this fills the database: it takes none but its own stack's"
 if [ -z "${BUILT:-}" ]; then
-  profile="${BENCH_PROFILE:-debug}"
   # What the browser runs is among what setup brings.
   "$ROOT/dev/setup.sh"
   . "$here/../../dev/lib.sh"
-  if [ "$profile" = release ]; then
-    "$ROOT/dev/build.sh" github
-    (cd "$ROOT" && cargo leptos build --release)
-  else
-    "$ROOT/dev/build.sh" server github
-  fi
-else
-  # The folder of pages is the last build's, so that the server has to be.
-  latest=debug
-  if [ "$CARGO_TARGET_DIR/release/pinacle-server" -nt "$CARGO_TARGET_DIR/debug/pinacle-server" ]; then latest=release; fi
-  profile="${BENCH_PROFILE:-$latest}"
+  "$ROOT/dev/build.sh" server github
 fi
 load="$(cut -d' ' -f1-3 /proc/loadavg)"
 work="$(mktemp -d)"
@@ -39,7 +29,7 @@ if [ "$(sql -c "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_st
   "$ROOT/dev/postgres.sh" up off
   sql -c "CREATE EXTENSION pg_stat_statements"
 fi
-cp "$CARGO_TARGET_DIR/$profile/pinacle-server" "$BIN/"
+cp "$BUILT_IN/pinacle-server" "$BIN/"
 export KEEP_SERVER=1 BASE_URL="http://localhost:$SERVER_PORT" GITHUB_URL="http://localhost:$GITHUB_PORT"
 "$ROOT/dev/stack.sh" serve
 
@@ -50,6 +40,6 @@ sql -v first=1 -v last=5 -f "$here/pods.sql"
 # Again: at rest is a server that has answered nobody.
 "$ROOT/dev/stack.sh" serve
 
-DATABASE_URL="$url" PSQL="$PG_BIN/psql" DATA="$DATA" SITE="${PINACLE_SITE_ROOT:-$ROOT/site}" PEOPLE="$work/people.json" PROFILE="$profile" LOAD="$load" \
+DATABASE_URL="$url" PSQL="$PG_BIN/psql" DATA="$DATA" SITE="${PINACLE_SITE_ROOT:-$ROOT/site}" PEOPLE="$work/people.json" LOAD="$load" \
   REVISION="$(git -C "$ROOT" rev-parse --short HEAD)" node "$here/pages.mjs" "${1:-50}" >"$work/results"
 tee "$here/RESULTS.md" <"$work/results"

@@ -65,7 +65,7 @@ const row = (name, list) => `| ${name} | ${at(list, 0.5).toFixed(1)} | ${at(list
 const inventory = execFileSync(HOSTS, ["run", "1", "/usr/local/bin/runsc", "--version"]).toString().split("\n")[0];
 console.log(`# From POST of an empty pod to its first output
 
-${rounds} rounds, alternating; milliseconds. ${os.type()} ${os.release()}, ${os.cpus().length} cores, ${inventory}, platform ptrace; debug build.
+${rounds} rounds, alternating; milliseconds. ${os.type()} ${os.release()}, ${os.cpus().length} cores, ${inventory}, platform ptrace; ${process.env.PINACLE_BUILD} build.
 
 | | median | p95 |
 | --- | --- | --- |

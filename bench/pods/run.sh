@@ -4,8 +4,9 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK=bench STACK_NUMBER="${STACK_NUMBER:-90}"
+export PINACLE_BUILD="${PINACLE_BUILD:-release}"
 . "$here/../../dev/lib.sh"
-"$ROOT/dev/build.sh"
+[ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh"
 "$ROOT/dev/stack.sh" up 1 off
 "$ROOT/dev/stack.sh" serve
 trap '"$ROOT/dev/stack.sh" wipe' EXIT

@@ -1,4 +1,4 @@
-// Runs every system through every measure on one Postgres, prints a table and writes RESULTS-queue.md.
+// Runs every system through every measure on one Postgres, prints a table and writes RESULTS.md.
 import { execFileSync, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';

