@@ -14,7 +14,7 @@ esac
 cargo build --quiet "${release[@]}" "${NATIVE[@]}" --bins
 for part in "$@"; do
   case "$part" in
-    server) cargo leptos build --frontend-only "${release[@]}" ;;
+    server) cargo leptos build --frontend-only --split "${release[@]}" ;;
     github) ;;
     hosts)
       # Static: it is bound into pods, whose libraries are their own. Naming the target keeps the flag from build scripts.

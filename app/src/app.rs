@@ -1,11 +1,8 @@
 //! The pages and their addresses.
 
 use crate::account::theme::Theme;
-use crate::account::{AccountPage, SignInPage};
-use crate::hosts::HostsPage;
-use crate::pods::{NewPodPage, PodPage, PodsPage};
-use crate::secrets::SecretsPage;
-use crate::teams::{InvitationPage, NewTeamPage, TeamPage};
+use crate::account::SignInPage;
+use crate::routes::{Account, Hosts, Invitation, NewPod, NewTeam, OnePod, OneTeam, Pods, Secrets};
 use crate::ui::clock::Clock;
 use crate::ui::frame::Frame;
 use crate::ui::live::Link;
@@ -15,7 +12,7 @@ use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
 use leptos_router::SsrMode::Async;
 use leptos_router::components::{ParentRoute, Route, Router, Routes};
-use leptos_router::path;
+use leptos_router::{Lazy, path};
 
 /// Everything in the body. Pages wait for their data on the server, so that they work without JavaScript and
 /// answer with the right status.
@@ -32,19 +29,19 @@ pub fn App() -> impl IntoView {
             <Routes fallback=NotFoundInFrame>
                 <Route path=path!("/sign-in") view=SignInPage ssr=Async />
                 <ParentRoute path=path!("") view=Frame ssr=Async>
-                    <Route path=path!("") view=PodsPage ssr=Async />
-                    <Route path=path!("pods/new") view=NewPodPage ssr=Async />
-                    <Route path=path!("pods/:id") view=PodPage ssr=Async />
-                    <Route path=path!("teams/new") view=NewTeamPage ssr=Async />
-                    <Route path=path!("teams/:team") view=TeamPage ssr=Async />
-                    <Route path=path!("teams/:team/pods") view=PodsPage ssr=Async />
-                    <Route path=path!("teams/:team/pods/new") view=NewPodPage ssr=Async />
-                    <Route path=path!("teams/:team/pods/:id") view=PodPage ssr=Async />
-                    <Route path=path!("invitations/:code") view=InvitationPage ssr=Async />
-                    <Route path=path!("secrets") view=SecretsPage ssr=Async />
-                    <Route path=path!("teams/:team/secrets") view=SecretsPage ssr=Async />
-                    <Route path=path!("account") view=AccountPage ssr=Async />
-                    <Route path=path!("hosts") view=HostsPage ssr=Async />
+                    <Route path=path!("") view={Lazy::<Pods>::new()} ssr=Async />
+                    <Route path=path!("pods/new") view={Lazy::<NewPod>::new()} ssr=Async />
+                    <Route path=path!("pods/:id") view={Lazy::<OnePod>::new()} ssr=Async />
+                    <Route path=path!("teams/new") view={Lazy::<NewTeam>::new()} ssr=Async />
+                    <Route path=path!("teams/:team") view={Lazy::<OneTeam>::new()} ssr=Async />
+                    <Route path=path!("teams/:team/pods") view={Lazy::<Pods>::new()} ssr=Async />
+                    <Route path=path!("teams/:team/pods/new") view={Lazy::<NewPod>::new()} ssr=Async />
+                    <Route path=path!("teams/:team/pods/:id") view={Lazy::<OnePod>::new()} ssr=Async />
+                    <Route path=path!("invitations/:code") view={Lazy::<Invitation>::new()} ssr=Async />
+                    <Route path=path!("secrets") view={Lazy::<Secrets>::new()} ssr=Async />
+                    <Route path=path!("teams/:team/secrets") view={Lazy::<Secrets>::new()} ssr=Async />
+                    <Route path=path!("account") view={Lazy::<Account>::new()} ssr=Async />
+                    <Route path=path!("hosts") view={Lazy::<Hosts>::new()} ssr=Async />
                 </ParentRoute>
             </Routes>
         </Router>

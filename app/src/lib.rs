@@ -13,6 +13,7 @@ pub mod error;
 pub mod hosts;
 pub mod ids;
 pub mod pods;
+mod routes;
 pub mod secrets;
 #[cfg(feature = "ssr")]
 pub mod server;

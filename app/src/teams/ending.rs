@@ -26,6 +26,7 @@ pub fn EndDialog(shown: Shown) -> impl IntoView {
             return;
         }
         busy.set(true);
+        shown.going.set(true);
         let (id, said, navigate) = (shown.id(), name.get_untracked(), navigate.clone());
         spawn_local(async move {
             match delete_team(id, Some(said)).await {
@@ -36,6 +37,7 @@ pub fn EndDialog(shown: Shown) -> impl IntoView {
                 Err(error) => {
                     refused.try_set(Some(error.message));
                     busy.try_set(false);
+                    shown.going.try_set(false);
                 }
             }
         });

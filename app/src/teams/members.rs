@@ -306,6 +306,7 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
         busy.set(true);
         let id = shown.id();
         let (takes, leaves) = (take_over.get_untracked() && !own.get_untracked(), own.get_untracked());
+        shown.going.set(leaves);
         spawn_local(async move {
             match remove_member(id, member.user_id, takes).await {
                 Ok(()) if leaves => {
@@ -317,7 +318,10 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
                     close(REMOVE);
                     shown.changed();
                 }
-                Err(error) => drop(refused.try_set(Some(error.message))),
+                Err(error) => {
+                    refused.try_set(Some(error.message));
+                    shown.going.try_set(false);
+                }
             }
             busy.try_set(false);
         });

@@ -31,6 +31,8 @@ pub struct Shown {
     /// Of activity; in the address as well.
     pub kind: Memo<String>,
     again: RwSignal<u32>,
+    /// Whoever looks at it is about to leave it or to end it: what would be read anew is not there any more.
+    pub going: RwSignal<bool>,
 }
 
 impl Shown {
@@ -75,7 +77,7 @@ pub fn TeamPage() -> impl IntoView {
 
 #[component]
 fn TheTeam(all: TeamOverview, me: Option<UserId>, kind: Memo<String>) -> impl IntoView {
-    let shown = Shown { all: RwSignal::new(all), me, kind, again: RwSignal::new(0) };
+    let shown = Shown { all: RwSignal::new(all), me, kind, again: RwSignal::new(0), going: RwSignal::new(false) };
     let id = shown.id();
     let slug = StoredValue::new(shown.all.with_untracked(|all| all.team.team.slug.clone()));
     let notice = Notice::here();
@@ -101,7 +103,14 @@ fn TheTeam(all: TeamOverview, me: Option<UserId>, kind: Memo<String>) -> impl In
         now
     });
     Effect::new(move || {
-        listen(move || format!("/live/teams/{id}"), move |_| shown.changed());
+        listen(
+            move || format!("/live/teams/{id}"),
+            move |_| {
+                if !shown.going.get_untracked() {
+                    shown.changed();
+                }
+            },
+        );
     });
     let personal = shown.all.with_untracked(|all| all.team.team.personal);
     let count = move |what: fn(&TeamDetail) -> u32, one: &'static str, many: &'static str| {

@@ -5,6 +5,9 @@ use ::time::OffsetDateTime;
 use leptos::prelude::*;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// An attribute of the document once the page answers to what is clicked.
+pub const HYDRATED: &str = "data-hydrated";
+
 /// Milliseconds since the Unix epoch, once a second.
 #[derive(Clone, Copy)]
 pub struct Clock {
@@ -16,8 +19,13 @@ impl Clock {
     pub fn provide() {
         let now = RwSignal::new(SharedValue::new(now_millis).into_inner());
         Effect::new(move || {
-            now.set(now_millis());
-            let ticking = set_interval_with_handle(move || now.set(now_millis()), Duration::from_secs(1));
+            // While the code of a page is still on its way, it is to find what was rendered.
+            let tick = move || {
+                if document().document_element().is_some_and(|root| root.has_attribute(HYDRATED)) {
+                    now.set(now_millis());
+                }
+            };
+            let ticking = set_interval_with_handle(tick, Duration::from_secs(1));
             on_cleanup(move || {
                 if let Ok(handle) = ticking {
                     handle.clear();
