@@ -7,14 +7,23 @@ cd "$ROOT"
 
 [ "$#" -gt 0 ] || set -- server hosts github
 case "$PINACLE_BUILD" in
-  debug) release=() ;;
-  release) release=(--release) ;;
+  debug) release=() pages=() ;;
+  release)
+    release=(--release) pages=(--release --precompress)
+    # Files under names that hold a hash may be kept for ever.
+    export LEPTOS_HASH_FILES=true
+    has wasm-opt || "$ROOT/dev/setup.sh"
+    ;;
   *) die "PINACLE_BUILD is debug or release" ;;
 esac
 cargo build --quiet "${release[@]}" "${NATIVE[@]}" --bins
 for part in "$@"; do
   case "$part" in
-    server) cargo leptos build --frontend-only --split "${release[@]}" ;;
+    server)
+      rm -rf "$ROOT/site/pkg" "$ROOT/site/hash.txt"
+      cargo leptos build --frontend-only --split "${pages[@]}"
+      [ "$PINACLE_BUILD" = debug ] || cp "$BUILT_IN/hash.txt" "$ROOT/site/"
+      ;;
     github) ;;
     hosts)
       # Static: it is bound into pods, whose libraries are their own. Naming the target keeps the flag from build scripts.

@@ -1,6 +1,7 @@
 // Creations of one user, alone and beside another's flood; prints a table of medians and 95th percentiles.
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import { at } from "../figures.mjs";
 
 const rounds = Number(process.argv[2] ?? 12);
 const { BASE, TOKENS } = process.env;
@@ -44,7 +45,6 @@ for (let round = 1; round <= rounds; round += 1) {
   for (const { status } of await flood) statuses[status] = (statuses[status] ?? 0) + 1;
 }
 
-const at = (values, share) => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))];
 const row = (name, values) => `| ${name} | ${at(values, 0.5).toFixed(1)} | ${at(values, 0.95).toFixed(1)} |`;
 console.log(`# One user's creations beside another's flood
 

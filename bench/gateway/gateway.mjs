@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import { at } from "../figures.mjs";
 
 const rounds = Number(process.argv[2] ?? 40);
 const { BASE, GATEWAY_PORT, PLAIN_PORT, PLAIN_USER, WORK } = process.env;
@@ -45,7 +46,6 @@ for (let round = 0; round < Math.ceil(rounds / 8); round += 1) {
   seen.gatewayBytes.push((MEGABYTES * 1000) / ssh(GATEWAY_PORT, inside, bytes));
 }
 
-const at = (list, share) => list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
 const row = (name, list) => `| ${name} | ${at(list, 0.5).toFixed(1)} | ${at(list, 0.95).toFixed(1)} |`;
 console.log(`# The SSH gateway beside a plain sshd
 

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
+import { at } from "../figures.mjs";
 
 const wanted = Number(process.argv[2] ?? 20);
 const { BASE, HOSTS, PREFIX, SERVER_PID, WORK } = process.env;
@@ -102,7 +103,6 @@ for (const id of pods) {
   if (status !== "running") throw new Error(`a pod that idled is ${status}`);
 }
 
-const at = (list, share) => list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
 const row = (name, list, digits) => `| ${name} | ${at(list, 0.5).toFixed(digits)} | ${at(list, 0.95).toFixed(digits)} | ${Math.max(...list).toFixed(digits)} |`;
 const mib = (what) => memories.map((memory) => memory[what] / MIB);
 const gib = (bytes) => (bytes / MIB / 1024).toFixed(1);

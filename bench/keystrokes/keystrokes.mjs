@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { BASE, fresh, hydrated, open, script, signIn, type } from "../../end2end/browser.mjs";
+import { at } from "../figures.mjs";
 
 const blocks = Number(process.argv[2] ?? 10);
 const { HOSTS, PLAIN_ADDRESS, PLAIN_PORT, WORK } = process.env;
@@ -194,7 +195,6 @@ await api.clean();
 await browser.close();
 if (errors.length > 0) throw new Error(errors.join("\n"));
 
-const at = (list, share) => list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
 const row = (name, list) => `| ${name} | ${at(list, 0.5).toFixed(1)} | ${at(list, 0.95).toFixed(1)} |`;
 const times = (what, peer, share) => (at(seen[what], share) / at(seen[peer], share)).toFixed(2);
 const against = (what, peer) => `${times(what, peer, 0.5)} × at the median, ${times(what, peer, 0.95)} × at p95`;

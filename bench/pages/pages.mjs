@@ -5,6 +5,7 @@ import { brotliCompressSync, constants } from "node:zlib";
 import { closed, follow, steady } from "./load.mjs";
 import { connection, during, query, run, serverMemory } from "./machine.mjs";
 import { paints } from "./paint.mjs";
+import { at } from "../figures.mjs";
 
 const rounds = Number(process.argv[2] ?? 50);
 const { DATA, LOAD, PEOPLE, PINACLE_BUILD, REVISION, SITE } = process.env;
@@ -23,7 +24,6 @@ const CONCERNS = 10_000;
 
 const say = (words) => console.error(`pages: ${words}`);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const at = (list, share) => list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
 const number = (value, digits = 1) => (Number.isFinite(value) ? value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }) : "–");
 const table = (head, rows) => [head, head.map((_, place) => (place ? "---:" : "---")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 const verdict = (value, limit) => (value <= limit ? "held" : "**missed**");
@@ -114,11 +114,21 @@ for (const name of files(SITE).filter((name) => /\.(wasm|js|css)$/.test(name)).s
   if (Object.keys(sent.failed).length > 0) throw new Error(`${name} lies in ${SITE} and is not served`);
   weighed.push({ name, kind: name.split(".").at(-1), bytes: bytes.length, small: small.length, sent: sent.bytes });
 }
+/** WASM that a page asks for: the frame's, and the page's part. */
+const wasmOf = async (path) => {
+  const page = await (await fetch(`${process.env.BASE_URL}${path}`, { headers: { ...asBrowser(0), "accept-encoding": "gzip" } })).text();
+  const wanted = new Set([...page.matchAll(/<link[^>]*href="\/([^"]+\.wasm)"/g)].map(([, name]) => name));
+  const found = weighed.filter((file) => wanted.has(file.name));
+  if (found.length < 2) throw new Error(`${path} names ${wanted.size} files of WASM`);
+  return { path, files: found.length, sent: found.reduce((all, file) => all + file.sent, 0) };
+};
 const total = (kind, what) => weighed.filter((file) => file.kind === kind).reduce((all, file) => all + file[what], 0);
 
-// --- in a slow browser ---
-
 const running = query("SELECT json_build_object('id', p.id, 'team', t.slug) FROM pods p JOIN teams t ON t.id = p.team_id WHERE p.status = 'running' AND p.setup = 'done' LIMIT 1");
+const parts = [];
+for (const path of ["/", pageOf(running), "/pods/new", "/teams/team-1", "/teams/team-1/secrets", "/account"]) parts.push(await wasmOf(path));
+
+// --- in a slow browser ---
 
 say("in a slow browser");
 const { seen: painted, chromium } = await paints(rounds, SLOWED, people[0].login, [
@@ -238,7 +248,11 @@ ${table(
   weighed.map(({ name, bytes, small, sent }) => [name, ...[bytes, small, sent].map((count) => number(count, 0))]),
 )}
 
-WASM as it is sent: ${number(total("wasm", "sent"), 0)} bytes (limit ${number(MOST_WASM, 0)}: ${verdict(total("wasm", "sent"), MOST_WASM)}); JS ${number(total("js", "sent"), 0)}, CSS ${number(total("css", "sent"), 0)}.
+As they are sent: JS ${number(total("js", "sent"), 0)}, CSS ${number(total("css", "sent"), 0)}, WASM ${number(total("wasm", "sent"), 0)} bytes, of which a page that is visited first takes:
+
+| page | files | WASM | limit ${number(MOST_WASM, 0)} |
+| --- | ---: | ---: | --- |
+${parts.map(({ path, files, sent }) => `| ${path.replace(running.id, "…")} | ${files} | ${number(sent, 0)} | ${verdict(sent, MOST_WASM)} |`).join("\n")}
 
 ## Until it is painted, and until it works
 

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import { at } from "../figures.mjs";
 
 const rounds = Number(process.argv[2] ?? 50);
 const { BASE, HOSTS, TOKEN_FILE } = process.env;
@@ -60,7 +61,6 @@ for (let round = 0; round < rounds; round += 1) {
   await follow(id, () => false);
 }
 
-const at = (list, share) => list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
 const row = (name, list) => `| ${name} | ${at(list, 0.5).toFixed(1)} | ${at(list, 0.95).toFixed(1)} |`;
 const inventory = execFileSync(HOSTS, ["run", "1", "/usr/local/bin/runsc", "--version"]).toString().split("\n")[0];
 console.log(`# From POST of an empty pod to its first output

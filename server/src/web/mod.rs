@@ -66,11 +66,15 @@ pub struct AppState {
 
 impl AppState {
     pub fn new(control: ControlPlane, shutdown: CancellationToken) -> Self {
+        // A released site has its pages' files under names with a hash, and a list of them.
+        let hashes = std::path::absolute(control.config.site_root.join("hash.txt")).unwrap_or_default();
         let leptos = LeptosOptions::builder()
             .output_name("pinacle")
             .site_root(control.config.site_root.display().to_string())
             .site_pkg_dir("pkg")
             .site_addr(control.config.listen)
+            .hash_files(hashes.is_file())
+            .hash_file(hashes.display().to_string())
             .env(if cfg!(debug_assertions) { leptos::config::Env::DEV } else { leptos::config::Env::PROD })
             .build();
         Self {
