@@ -74,7 +74,7 @@ impl AppState {
             .site_pkg_dir("pkg")
             .site_addr(control.config.listen)
             .hash_files(hashes.is_file())
-            .hash_file(hashes.display().to_string())
+            .hash_file(hashes.display().to_string().into())
             .env(if cfg!(debug_assertions) { leptos::config::Env::DEV } else { leptos::config::Env::PROD })
             .build();
         Self {
