@@ -43,7 +43,9 @@ export default {
     await api.ask("POST", `/pods/${second.id}/stop`);
     await api.until(second.id, (pod) => pod.status === "stopped");
     await api.until(first.id, running);
-    await page.goto(`${BASE}/`);
+    // The browser hears of the list's own code with the first byte of its page.
+    const answer = await page.goto(`${BASE}/`);
+    assert.match(answer.headers().link ?? "", /pods_part_[^>]*\.wasm>; rel=preload/);
     await hydrated(page);
     const holds = async (there, gone) => {
       await row(page, there).waitFor();

@@ -32,6 +32,8 @@ macro_rules! part {
                 }
 
                 async fn view(_here: Self) -> AnyView {
+                    #[cfg(feature = "ssr")]
+                    crate::server::announce_part(stringify!($load));
                     $load($Which::$Route).await
                 }
 

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::backend::{Backend, Caller};
 use crate::error::{AppError, AppResult};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use leptos::WasmSplitManifest;
 use leptos::hydration::{AutoReload, HydrationScripts};
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
@@ -30,6 +31,21 @@ pub fn set_status(code: u16) {
 pub fn wants_page() -> bool {
     let accept = use_context::<Parts>().and_then(|parts| parts.headers.get(header::ACCEPT).cloned());
     accept.is_some_and(|value| value.to_str().is_ok_and(|text| text.contains("text/html")))
+}
+
+/// Names the files of a page's part in the answer's head, so that the browser asks for them before the frame's WASM does.
+pub fn announce_part(part: &str) {
+    let (Some(manifest), Some(response)) = (use_context::<WasmSplitManifest>(), use_context::<ResponseOptions>()) else { return };
+    let Some(manifest) = manifest.0.try_read_value() else { return };
+    let (root, parts, script) = &*manifest;
+    // The build adds a number to the name of each.
+    let named = |(name, _): &(&String, _)| name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_'));
+    let modules = parts.iter().find(named).map(|(_, modules)| modules.as_slice()).unwrap_or_default();
+    let modules = modules.iter().map(|module| format!("<{root}/{module}.wasm>; rel=preload; as=fetch; crossorigin"));
+    let links: Vec<String> = modules.chain([format!("<{root}/{script}>; rel=modulepreload")]).collect();
+    if let Ok(links) = HeaderValue::from_str(&links.join(", ")) {
+        response.append_header(header::LINK, links);
+    }
 }
 
 /// Remembers the theme for a year; `System` forgets it.
