@@ -12,7 +12,8 @@ case "$PINACLE_BUILD" in
     release=(--release) pages=(--release --precompress)
     # Files under names that hold a hash may be kept for ever.
     export LEPTOS_HASH_FILES=true
-    has wasm-opt || "$ROOT/dev/setup.sh"
+    smaller="$("$ROOT/dev/wasm-opt.sh")"
+    export PATH="$smaller:$PATH"
     ;;
   *) die "PINACLE_BUILD is debug or release" ;;
 esac

@@ -72,8 +72,6 @@ need curl curl
 need mkfs.ext4 e2fsprogs
 need gcc build-essential
 need jq jq
-# What is released is made smaller by it.
-[ "$PINACLE_BUILD" = debug ] || need wasm-opt binaryen
 has chromium || has google-chrome || missing+=(chromium)
 has node || missing+=(nodejs)
 has npm || missing+=(npm)
