@@ -1,7 +1,7 @@
 //! The pages and their addresses.
 
-use crate::account::theme::Theme;
 use crate::account::SignInPage;
+use crate::account::theme::Theme;
 use crate::routes::{Account, Hosts, Invitation, NewPod, NewTeam, OnePod, OneTeam, Pods, Secrets};
 use crate::ui::clock::Clock;
 use crate::ui::frame::Frame;
