@@ -98,11 +98,15 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
             () = connection.output.closed() => return leave(&pty, typing).await,
             over = &mut typing => match over {
                 Ok(Over::Elsewhere) => {
+                    drop(hang_up);
+                    cut(shown).await;
                     let fault = HostError::new(HostErrorCode::Failed, "This terminal goes on in another connection.");
-                    return connection.output.finish(Err(fault)).await;
+                    connection.output.finish(Err(fault)).await?;
+                    window.linger(&mut connection.input).await;
+                    return Ok(());
                 }
-                // The shell's exit follows.
-                Ok(Over::Ended) | Err(_) => break (&mut exit).await.ok(),
+                // The shell's exit follows, or it is the viewer that has gone.
+                Ok(Over::Ended) | Err(_) => break timeout(TMUX_DEADLINE, &mut exit).await.ok().and_then(Result::ok),
             },
             frame = connection.input.next() => match frame {
                 // Refused once typing is over, which says so by itself.
@@ -121,8 +125,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                         }
                         pty.settled().await;
                         drop(hang_up);
-                        shown.abort();
-                        let _cut = shown.await;
+                        cut(shown).await;
                         connection.output.finish(Ok(exit_output(None, false))).await?;
                         window.linger(&mut connection.input).await;
                         return Ok(());
@@ -142,6 +145,12 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
     connection.output.finish(Ok(exit_output(status, false))).await?;
     window.linger(&mut connection.input).await;
     Ok(())
+}
+
+/// What else would be shown is nobody's any more: the last frame is the next.
+async fn cut(shown: JoinHandle<()>) {
+    shown.abort();
+    let _cut = shown.await;
 }
 
 /// What was counted as typed is read before the client is hung up on.
