@@ -4,8 +4,7 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK=bench STACK_NUMBER="${STACK_NUMBER:-90}"
-export PINACLE_BUILD="${PINACLE_BUILD:-release}"
-. "$here/../../dev/lib.sh"
+. "$here/../lib.sh"
 [ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh" server github
 "$ROOT/dev/stack.sh" up 0 off
 "$ROOT/dev/stack.sh" serve

@@ -1,23 +1,12 @@
 // Alternates a plain sshd and the gateway; prints medians and 95th percentiles.
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import os from "node:os";
+import { api } from "../api.mjs";
 import { at } from "../figures.mjs";
 
 const rounds = Number(process.argv[2] ?? 40);
-const { BASE, GATEWAY_PORT, PLAIN_PORT, PLAIN_USER, WORK } = process.env;
+const { GATEWAY_PORT, PLAIN_PORT, PLAIN_USER, WORK } = process.env;
 const MEGABYTES = 64;
-const authorization = `Bearer ${readFileSync(`${WORK}/token`, "utf8").trim()}`;
-
-async function api(method, path, body) {
-  const answer = await fetch(`${BASE}/api/v1${path}`, {
-    method,
-    headers: { authorization, ...(body ? { "content-type": "application/json" } : {}) },
-    body: body && JSON.stringify(body),
-  });
-  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}
 
 const options = ["-F", "/dev/null", "-i", `${WORK}/key`, "-o", `UserKnownHostsFile=${WORK}/known_hosts`, "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"];
 

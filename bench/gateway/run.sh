@@ -5,20 +5,14 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK=bench STACK_NUMBER="${STACK_NUMBER:-90}"
-export PINACLE_BUILD="${PINACLE_BUILD:-release}"
-. "$here/../../dev/lib.sh"
+. "$here/../lib.sh"
 [ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh"
-work="$(mktemp -d)"
 end() {
   end_process "$work/sshd.pid" 2
   "$ROOT/dev/stack.sh" wipe
   rm -rf "$work"
 }
-trap end EXIT
-"$ROOT/dev/stack.sh" up 1 off
-"$ROOT/dev/stack.sh" serve
-"$ROOT/dev/join.sh" 1
-(umask 077 && "$ROOT/dev/token.sh" owner >"$work/token")
+with_host
 
 # One key for both; the stand-in has it as the owner's.
 ssh-keygen -q -t ed25519 -N '' -C '' -f "$work/key"
@@ -28,17 +22,7 @@ curl -fsS -o /dev/null -H 'Content-Type: application/json' --data "$(jq -nc --ar
 # The peer: a plain sshd of this machine, for this user, on loopback.
 ssh-keygen -q -t ed25519 -N '' -C '' -f "$work/host"
 plain_port=$((GATEWAY_PORT + 1))
-cat >"$work/sshd_config" <<SSHD
-ListenAddress 127.0.0.1:$plain_port
-HostKey $work/host
-AuthorizedKeysFile $work/key.pub
-StrictModes no
-UsePAM no
-PermitRootLogin prohibit-password
-# What this user's own shell does first (~/.bashrc) is no part of the peer.
-SetEnv HOME=$work
-PidFile none
-SSHD
+plain_sshd 127.0.0.1 "$plain_port" "$work/host" "$work/key.pub" "$work" >"$work/sshd_config"
 mkdir -p /run/sshd
 /usr/sbin/sshd -D -e -f "$work/sshd_config" 2>"$work/sshd.log" </dev/null &
 remember_process "$work/sshd.pid" $!

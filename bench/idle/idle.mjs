@@ -2,11 +2,11 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
+import { api } from "../api.mjs";
 import { at } from "../figures.mjs";
 
 const wanted = Number(process.argv[2] ?? 20);
-const { BASE, HOSTS, PREFIX, SERVER_PID, WORK } = process.env;
-const authorization = `Bearer ${readFileSync(`${WORK}/token`, "utf8").trim()}`;
+const { HOSTS, PREFIX, SERVER_PID, WORK } = process.env;
 // Milliseconds: between two looks at a pod that comes up, for it to come up at all, to come to rest, and of idling.
 const LOOK_EVERY = 25;
 const UP = 60_000;
@@ -22,16 +22,6 @@ const load = os.loadavg()[0];
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const text = (path) => readFileSync(path, "utf8");
 const field = (path, key) => Number(text(path).match(new RegExp(`^${key}:?\\s+(\\d+)`, "m"))[1]);
-
-async function api(method, path, body) {
-  const answer = await fetch(`${BASE}/api/v1${path}`, {
-    method,
-    headers: { authorization, ...(body ? { "content-type": "application/json" } : {}) },
-    body: body && JSON.stringify(body),
-  });
-  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}
 
 // Control groups, version 1 or 2; the host's lie in the kernel's one tree (dev/host-init.sh).
 const TWO = existsSync("/sys/fs/cgroup/cgroup.controllers");

@@ -4,22 +4,12 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK="${STACK:-bench}" STACK_NUMBER="${STACK_NUMBER:-93}"
-export PINACLE_BUILD="${PINACLE_BUILD:-release}"
-. "$here/../../dev/lib.sh"
+. "$here/../lib.sh"
 [ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh"
 pods="${1:-20}"
-work="$(mktemp -d)"
-end() {
-  "$ROOT/dev/stack.sh" wipe
-  rm -rf "$work"
-}
-trap end EXIT
 # All of them are one user's.
 export PINACLE_QUOTA_PODS="$pods" PINACLE_QUOTA_CPU="$pods" PINACLE_QUOTA_MEMORY_GB="$pods" PINACLE_QUOTA_DISK_GB=$((10 * pods))
-"$ROOT/dev/stack.sh" up 1 off
-"$ROOT/dev/stack.sh" serve
-"$ROOT/dev/join.sh" 1
-(umask 077 && "$ROOT/dev/token.sh" owner >"$work/token")
+with_host
 
 # What the host may promise by the rule.
 printf 'header = "Authorization: Bearer %s"\n' "$(cat "$DATA/keys/operator.token")" |

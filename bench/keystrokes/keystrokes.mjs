@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { BASE, fresh, hydrated, open, script, signIn, type } from "../../end2end/browser.mjs";
+import { authorization } from "../api.mjs";
 import { at } from "../figures.mjs";
 
 const blocks = Number(process.argv[2] ?? 10);
@@ -72,7 +73,6 @@ async function overSsh(command) {
 
 /** A terminal of the pod on a WebSocket of the API, without a page: what of the browser's time is the product's way to the pod. */
 async function overSocket(pod, { cols, rows }) {
-  const authorization = `Bearer ${readFileSync(`${WORK}/token`, "utf8").trim()}`;
   const address = `${BASE.replace(/^http/, "ws")}/api/v1/pods/${pod}/terminals/alone?cols=${cols}&rows=${rows}&client=${crypto.randomUUID()}`;
   const socket = new WebSocket(address, { headers: { authorization } });
   socket.binaryType = "arraybuffer";

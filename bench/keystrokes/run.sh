@@ -4,35 +4,15 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK="${STACK:-bench}" STACK_NUMBER="${STACK_NUMBER:-92}"
-export PINACLE_BUILD="${PINACLE_BUILD:-release}"
-. "$here/../../dev/lib.sh"
+. "$here/../lib.sh"
 [ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh"
-work="$(mktemp -d)"
-end() {
-  "$ROOT/dev/stack.sh" wipe
-  rm -rf "$work"
-}
-trap end EXIT
-"$ROOT/dev/stack.sh" up 1 off
-"$ROOT/dev/stack.sh" serve
-"$ROOT/dev/join.sh" 1
-(umask 077 && "$ROOT/dev/token.sh" owner >"$work/token")
+with_host
 
 # The peer: a plain sshd on the same host. The host's own takes the control plane alone, and runs its gate whatever is asked.
 address="$(host_address 1)" port=2200
 ssh-keygen -q -t ed25519 -N '' -C '' -f "$work/key"
 ssh-keygen -q -t ed25519 -N '' -C '' -f "$work/host"
-cat >"$work/sshd_config" <<SSHD
-ListenAddress $address:$port
-HostKey /run/bench/host
-AuthorizedKeysFile /run/bench/key.pub
-StrictModes no
-UsePAM no
-PermitRootLogin prohibit-password
-# What root's own shell does first (~/.bashrc) is no part of the peer.
-SetEnv HOME=/run/bench
-PidFile none
-SSHD
+plain_sshd "$address" "$port" /run/bench/host /run/bench/key.pub /run/bench >"$work/sshd_config"
 printf '[%s]:%s %s\n' "$address" "$port" "$(cat "$work/host.pub")" >"$work/known_hosts"
 "$ROOT/dev/hosts.sh" run 1 mkdir -m 0700 /run/bench
 tar -C "$work" -c host key.pub sshd_config | "$ROOT/dev/hosts.sh" run 1 tar -C /run/bench -x
@@ -41,5 +21,5 @@ tar -C "$work" -c host key.pub sshd_config | "$ROOT/dev/hosts.sh" run 1 tar -C /
 disown
 wait_for 10 "a plain sshd" bash -c "exec 3<>/dev/tcp/$address/$port" || { tail -5 "$work/sshd.log" >&2; exit 1; }
 
-WORK="$work" TMPDIR="$work" BASE_URL="http://localhost:$SERVER_PORT" HOSTS="$ROOT/dev/hosts.sh" PLAIN_ADDRESS="$address" PLAIN_PORT="$port" \
+WORK="$work" TMPDIR="$work" BASE="http://localhost:$SERVER_PORT" BASE_URL="http://localhost:$SERVER_PORT" HOSTS="$ROOT/dev/hosts.sh" PLAIN_ADDRESS="$address" PLAIN_PORT="$port" \
   node --experimental-websocket --no-warnings "$here/keystrokes.mjs" "${1:-8}" | tee "$here/RESULTS.md"

@@ -5,8 +5,7 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK="${STACK:-bench}" STACK_NUMBER="${STACK_NUMBER:-91}"
-export PINACLE_BUILD="${PINACLE_BUILD:-release}"
-. "$here/../../dev/lib.sh"
+. "$here/../lib.sh"
 [ -z "${DATABASE_URL:-}" ] || die "this fills the database: it takes none but its own stack's"
 if [ -z "${BUILT:-}" ]; then
   # What the browser runs is among what setup brings.

@@ -2,26 +2,16 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import { api, ask } from "../api.mjs";
 import { at } from "../figures.mjs";
 
 const rounds = Number(process.argv[2] ?? 50);
-const { BASE, HOSTS, TOKEN_FILE } = process.env;
-const authorization = `Bearer ${readFileSync(TOKEN_FILE, "utf8").trim()}`;
+const { HOSTS } = process.env;
 const bareScript = readFileSync(new URL("bare.sh", import.meta.url), "utf8");
-
-async function api(method, path, body, headers = {}) {
-  const answer = await fetch(`${BASE}/api/v1${path}`, {
-    method,
-    headers: { authorization, ...(body ? { "content-type": "application/json" } : {}), ...headers },
-    body: body && JSON.stringify(body),
-  });
-  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
-  return answer;
-}
 
 /** Follows the pod's stream until `until` says so of an item, or it ends. */
 async function follow(id, until) {
-  const answer = await api("GET", `/pods/${id}/events`, undefined, { accept: "text/event-stream", "last-event-id": "0" });
+  const answer = await ask("GET", `/pods/${id}/events`, undefined, { accept: "text/event-stream", "last-event-id": "0" });
   let text = "";
   for await (const piece of answer.body.pipeThrough(new TextDecoderStream())) {
     text += piece;
@@ -33,7 +23,7 @@ async function follow(id, until) {
 }
 
 async function echo(id) {
-  const answer = await (await api("POST", `/pods/${id}/exec`, { argv: ["echo", "ready"] })).json();
+  const answer = await api("POST", `/pods/${id}/exec`, { argv: ["echo", "ready"] });
   if (answer.stdout !== "ready\n") throw new Error(JSON.stringify(answer));
 }
 
@@ -42,7 +32,7 @@ const steps = {};
 for (let round = 0; round < rounds; round += 1) {
   seen.bare.push(Number(execFileSync(HOSTS, ["run", "1", "bash", "-c", bareScript, "bash", String(round)]).toString()));
   const began = performance.now();
-  const { id } = await (await api("POST", "/pods", { name: `bench${round}`, tier: "dev.small" })).json();
+  const { id } = await api("POST", "/pods", { name: `bench${round}`, tier: "dev.small" });
   const accepted = performance.now();
   await follow(id, (news) => {
     if (news.type === "event" && news.event.kind === "end") (steps[news.event.step] ??= []).push(news.event.data.ms);

@@ -4,9 +4,9 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export STACK="${STACK:-bench-queue}" STACK_NUMBER="${STACK_NUMBER:-95}"
-export PINACLE_BUILD="${PINACLE_BUILD:-release}"
-"$here/../../dev/setup.sh"
-. "$here/../../dev/lib.sh"
+. "$here/../lib.sh"
+"$ROOT/dev/setup.sh"
+. "$ROOT/dev/lib.sh"
 cd "$ROOT"
 
 case "$PINACLE_BUILD" in debug) profile=dev ;; *) profile="$PINACLE_BUILD" ;; esac

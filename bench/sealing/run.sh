@@ -3,9 +3,9 @@
 # PINACLE_BUILD=debug: without waiting for a release build; BENCH_RESULTS: another file, or empty for none.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-export PINACLE_BUILD="${PINACLE_BUILD:-release}"
-"$here/../../dev/setup.sh"
-. "$here/../../dev/lib.sh"
+. "$here/../lib.sh"
+"$ROOT/dev/setup.sh"
+. "$ROOT/dev/lib.sh"
 cd "$ROOT"
 
 case "$PINACLE_BUILD" in debug) profile=dev ;; *) profile="$PINACLE_BUILD" ;; esac
