@@ -182,9 +182,12 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     };
     let size = format!("{} vCPU, {} GB", tier.cores(), tier.memory_gb());
     let sandbox = call(JobStep::Sandbox, sandbox, BOOT);
-    run.step(JobStep::Sandbox, &size, async { sandbox.await.map(|_| ((), size.clone())) }).await?;
+    // What it will be told is gathered while it boots.
+    let (booted, gathered) =
+        tokio::join!(run.step(JobStep::Sandbox, &size, async { sandbox.await.map(|_| ((), size.clone())) }), gather(run, row, JobStep::Keys, false),);
+    booted?;
     let told = async {
-        let (words, delivery) = tell(run, row, host, JobStep::Keys, false).await?;
+        let (words, delivery) = tell(run, host, JobStep::Keys, gathered?).await?;
         given(run, &delivery).await?;
         let count = delivery.secrets.len();
         let secrets = format!("{count} secret{}", if count == 1 { "" } else { "s" });
@@ -196,14 +199,25 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
 /// Tells a pod that runs already; `again` has the way of its git settled once more. What it gets of its team's secrets goes with it, but
 /// what runs in it was started with those of its boot: it stays marked until it is restarted.
 pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep, again: bool) -> Result<String, Halt> {
-    tell(run, row, host, step, again).await.map(|(words, _)| words)
+    tell(run, host, step, gather(run, row, step, again).await?).await.map(|(words, _)| words)
 }
 
-/// Tells the pod who commits in it, how its git gets at its repository, and its secrets. Answers in words with the way that git takes;
-/// a failure is `step`'s.
-async fn tell(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep, again: bool) -> Result<(String, Delivery), Halt> {
-    let (mut config, words) = config(run, row, again).await;
-    let delivery = delivery(run, row, step).await?;
+/// What a pod is told: who commits in it and how its git gets at its repository, that way in words, and its secrets.
+struct Gathered {
+    config: PodConfig,
+    words: String,
+    delivery: Delivery,
+}
+
+/// A failure is `step`'s.
+async fn gather(run: &Run<'_>, row: &PodRow, step: JobStep, again: bool) -> Result<Gathered, Halt> {
+    let (config, words) = config(run, row, again).await;
+    Ok(Gathered { config, words, delivery: delivery(run, row, step).await? })
+}
+
+/// Answers in words with the way that git takes, and with the secrets that were given; a failure is `step`'s.
+async fn tell(run: &Run<'_>, host: &HostTarget, step: JobStep, gathered: Gathered) -> Result<(String, Delivery), Halt> {
+    let Gathered { mut config, words, delivery } = gathered;
     config.env = delivery.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let command = Command::Configure { pod: run.pod.0, fence: run.lease(), config };
     link::call(run.control, host, command, SHORT).await.map_err(|error| halt(step.key(), error))?;
