@@ -58,30 +58,16 @@ impl RepositoryAddress {
         if !text.get(..8).is_some_and(|s| s.eq_ignore_ascii_case("https://")) {
             return Err(RepositoryError::Scheme);
         }
-        let url = url::Url::parse(text).map_err(|_| RepositoryError::Shape)?;
-        if url.scheme() != "https" {
-            return Err(RepositoryError::Scheme);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
+        let address = Parts::of(text).ok_or(RepositoryError::Shape)?;
+        if address.credentials {
             return Err(RepositoryError::Credentials);
         }
-        if url.query().is_some() || url.fragment().is_some() || url.path().len() < 2 {
+        if text.contains(['?', '#']) || address.path.len() < 2 {
             return Err(RepositoryError::Shape);
         }
-        match url.host().ok_or(RepositoryError::Shape)? {
-            url::Host::Ipv4(address) => public(IpAddr::V4(address))?,
-            url::Host::Ipv6(address) => public(IpAddr::V6(address))?,
-            url::Host::Domain(domain) => {
-                let domain = domain.trim_end_matches('.');
-                let local = !domain.contains('.')
-                    || ["localhost", "local", "internal", "home.arpa"].iter().any(|end| domain == *end || domain.ends_with(&format!(".{end}")));
-                if local {
-                    return Err(RepositoryError::Private);
-                }
-            }
-        }
-        if url.domain() == Some("github.com") {
-            let path = url.path().trim_matches('/');
+        address.is_public()?;
+        if address.host == "github.com" {
+            let path = address.path.trim_matches('/');
             if let Some((owner, name)) = path.split_once('/') {
                 let name = name.strip_suffix(".git").unwrap_or(name);
                 if is_github_owner(owner) && is_github_name(name) {
@@ -90,7 +76,7 @@ impl RepositoryAddress {
             }
             return Err(RepositoryError::Shape);
         }
-        Ok(Self::Https { url: url.to_string() })
+        Ok(Self::Https { url: address.text })
     }
 
     /// The folder below /home/dev that it is cloned into: one path segment, no leading dot or hyphen.
@@ -124,6 +110,44 @@ fn is_github_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && !text.starts_with('-')
         && !matches!(text, "." | "..")
+}
+
+/// An https address as the URL Standard takes it apart.
+struct Parts {
+    credentials: bool,
+    /// A name, an IPv4 address in four decimal parts, or an IPv6 address in brackets, however they were spelled.
+    host: String,
+    path: String,
+    /// All of it.
+    text: String,
+}
+
+impl Parts {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn of(text: &str) -> Option<Self> {
+        let url = url::Url::parse(text).ok()?;
+        let credentials = !url.username().is_empty() || url.password().is_some();
+        Some(Self { credentials, host: url.host_str()?.to_owned(), path: url.path().to_owned(), text: url.into() })
+    }
+
+    /// By the browser's own parser: ours would bring along its tables for international names.
+    #[cfg(target_arch = "wasm32")]
+    fn of(text: &str) -> Option<Self> {
+        let url = web_sys::Url::new(text).ok()?;
+        let credentials = !url.username().is_empty() || !url.password().is_empty();
+        Some(Self { credentials, host: url.hostname(), path: url.pathname(), text: url.href() })
+    }
+
+    fn is_public(&self) -> Result<(), RepositoryError> {
+        let v6 = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Ok(address) = v6.unwrap_or(&self.host).parse() {
+            return public(address);
+        }
+        let name = self.host.trim_end_matches('.');
+        let local = !name.contains('.')
+            || ["localhost", "local", "internal", "home.arpa"].iter().any(|end| name == *end || name.ends_with(&format!(".{end}")));
+        if local { Err(RepositoryError::Private) } else { Ok(()) }
+    }
 }
 
 /// Refuses what no pod may reach: the host's fence would stop it too, this says so at the field.
