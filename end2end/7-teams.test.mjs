@@ -178,7 +178,17 @@ export default {
       await owner.page.waitForURL(`${BASE}/teams/${name}`);
       const { items } = await api.ask("GET", "/teams");
       const { id } = items.find((team) => team.slug === name);
-      const { url } = await api.ask("POST", `/teams/${id}/invitations`, { github_login: "outsider", role: "member" });
+      await owner.page.getByLabel("GitHub login or e-mail address").fill("outsider");
+      await owner.page.getByRole("button", { name: `Invite to ${name}` }).click();
+      await owner.page.getByRole("heading", { name: "Invitation of outsider" }).waitFor();
+      const old = await owner.page.locator(".copyline code").textContent();
+      // Sent again: the link before says that it is old.
+      await owner.page.getByRole("link", { name: "To the team" }).click();
+      await owner.page.getByRole("button", { name: "Send the invitation of outsider again" }).click();
+      await owner.page.getByRole("heading", { name: "Invitation of outsider" }).waitFor();
+      const url = await owner.page.locator(".copyline code").textContent();
+      await guest.page.goto(old);
+      await guest.page.getByText("This link is an old one", { exact: false }).waitFor();
       await guest.page.goto(url);
       await guest.page.getByRole("button", { name: `Join ${name}` }).click();
       await guest.page.waitForURL(`${BASE}/teams/${name}/pods`);

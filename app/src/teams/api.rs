@@ -83,20 +83,30 @@ pub async fn take_over_pods(id: TeamId) -> Result<u32, AppError> {
     backend.take_over(&caller, id, super::TakeOver::default()).await
 }
 
-/// `who` is an e-mail address if there is an @ inside of it, else a GitHub login.
+/// `who` is an e-mail address if there is an @ inside of it, else a GitHub login. Without JavaScript, the invitation's page has the link.
 #[server(prefix = "/fn", endpoint = "teams/invite")]
 pub async fn invite(id: TeamId, who: String, role: TeamRole) -> Result<InvitationMade, AppError> {
     let (backend, caller) = crate::server::door()?;
     let who = who.trim().to_owned();
     let is_email = who.trim_start_matches('@').contains('@');
     let (github_login, email) = if is_email { (None, Some(who)) } else { (Some(who), None) };
-    backend.invite(&caller, id, super::NewInvitation { github_login, email, role }).await
+    let wants_page = crate::server::wants_page();
+    let made = backend.invite(&caller, id, super::NewInvitation { github_login, email, role }).await?;
+    if wants_page {
+        leptos_axum::redirect(&made.address());
+    }
+    Ok(made)
 }
 
 #[server(prefix = "/fn", endpoint = "teams/resend-invitation")]
 pub async fn resend_invitation(id: TeamId, invitation: InvitationId) -> Result<InvitationMade, AppError> {
     let (backend, caller) = crate::server::door()?;
-    backend.resend_invitation(&caller, id, invitation).await
+    let wants_page = crate::server::wants_page();
+    let made = backend.resend_invitation(&caller, id, invitation).await?;
+    if wants_page {
+        leptos_axum::redirect(&made.address());
+    }
+    Ok(made)
 }
 
 #[server(prefix = "/fn", endpoint = "teams/revoke-invitation")]

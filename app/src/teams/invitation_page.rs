@@ -1,14 +1,17 @@
-//! Where an invitation's link leads: what it is for, and the one button that accepts it.
+//! Where an invitation's link leads: what it is for, and the one button that accepts it. Its team's owners find the link there.
 
-use super::InvitationShown;
+use super::{InvitationShown, PassOn, TeamRole};
 use super::api::{AcceptInvitation, get_invitation};
 use crate::error::{AppError, ErrorCode};
 use crate::ui::clock::Until;
+use crate::ui::copy::Copy;
 use crate::ui::problem::answer_with;
+use crate::ui::time::day;
 use leptos::form::ActionForm;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
+use time::OffsetDateTime;
 
 #[component]
 pub fn InvitationPage() -> impl IntoView {
@@ -21,6 +24,7 @@ pub fn InvitationPage() -> impl IntoView {
             <Suspense fallback=|| view! { <p class="dim">"Looking at the invitation…"</p> }>
                 {move || Suspend::new(async move {
                     match shown.await {
+                        Ok(InvitationShown { pass_on: Some(link), role, expires_at, .. }) => view! { <Link link role expires_at /> }.into_any(),
                         Ok(shown) => view! { <Open shown code=code.get_untracked() /> }.into_any(),
                         Err(error) if error.code == ErrorCode::Unauthenticated => ().into_any(),
                         Err(error) => view! { <Closed error /> }.into_any(),
@@ -42,8 +46,8 @@ fn Open(shown: InvitationShown, code: String) -> impl IntoView {
     });
     let message = move || refused.with(|error| error.as_ref().map(|error| error.message.clone()));
     let role = match shown.role {
-        super::TeamRole::Owner => "an owner",
-        super::TeamRole::Member => "a member",
+        TeamRole::Owner => "an owner",
+        TeamRole::Member => "a member",
     };
     view! {
         <div>
@@ -77,6 +81,30 @@ fn Open(shown: InvitationShown, code: String) -> impl IntoView {
                 <dd>"Only the invited account can use it. Sign out in the account menu, and come back by the link."</dd>
             </div>
         </dl>
+    }
+}
+
+/// For who invites.
+#[component]
+fn Link(link: PassOn, role: TeamRole, expires_at: OffsetDateTime) -> impl IntoView {
+    let url = Signal::stored(link.url);
+    view! {
+        <div>
+            <h1>{format!("Invitation of {}", link.invited)}</h1>
+            <p class="lead">"Pass this link on. No mail is sent, and only here it can be read: “Send again” makes another one."</p>
+        </div>
+        <div>
+            <div class="copyline">
+                <code>{url}</code>
+                <Copy text=url name="Copy the link" label="Copy" />
+            </div>
+            <p class="dim small">{format!("As {}, for this account alone, once, until {}.", role.label(), day(expires_at))}</p>
+        </div>
+        <p class="acts">
+            <a class="btn primary" href=link.team_page>
+                "To the team"
+            </a>
+        </p>
     }
 }
 

@@ -1,6 +1,6 @@
 //! Invitations that are open or too old: sent again, revoked. No mail is sent; the link is shown once, to be passed on.
 
-use super::api::{RevokeInvitation, resend_invitation, revoke_invitation};
+use super::api::{ResendInvitation, RevokeInvitation, resend_invitation, revoke_invitation};
 use super::page::Shown;
 use super::{Invitation, InvitationMade, InvitationState};
 use crate::ui::clock::Until;
@@ -62,7 +62,8 @@ fn Row(shown: Shown, invitation: Invitation, made: RwSignal<Option<InvitationMad
     let invited = invitation.invited().to_owned();
     let face: String = invited.chars().take(1).collect();
     let expired = invitation.state == InvitationState::Expired;
-    let send = move |_| {
+    let send = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
         if busy.get_untracked() {
             return;
         }
@@ -107,15 +108,18 @@ fn Row(shown: Shown, invitation: Invitation, made: RwSignal<Option<InvitationMad
             <td class="mid">{(!expired).then_some("ends ")} <Until at=invitation.expires_at /></td>
             <td data-end>
                 <div class="acts">
-                    <button
-                        type="button"
-                        class="btn quiet small"
-                        aria-label=format!("Send the invitation of {invited} again")
-                        aria-disabled=move || busy.get().then_some("true")
-                        on:click=send
-                    >
-                        {if expired { "Invite again" } else { "Send again" }}
-                    </button>
+                    <form method="post" action=ResendInvitation::PATH on:submit=send>
+                        <input type="hidden" name="id" value=team.to_string() />
+                        <input type="hidden" name="invitation" value=id.to_string() />
+                        <button
+                            type="submit"
+                            class="btn quiet small"
+                            aria-label=format!("Send the invitation of {invited} again")
+                            aria-disabled=move || busy.get().then_some("true")
+                        >
+                            {if expired { "Invite again" } else { "Send again" }}
+                        </button>
+                    </form>
                     <form method="post" action=RevokeInvitation::PATH on:submit=revoke>
                         <input type="hidden" name="id" value=team.to_string() />
                         <input type="hidden" name="invitation" value=id.to_string() />

@@ -209,13 +209,20 @@ pub struct InvitationMade {
     pub listed: Invitation,
 }
 
+impl InvitationMade {
+    /// The link, within this site.
+    pub fn address(&self) -> String {
+        format!("/invitations/{}", self.code)
+    }
+}
+
 impl std::fmt::Debug for InvitationMade {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InvitationMade").field("listed", &self.listed).finish_non_exhaustive()
     }
 }
 
-/// What an invitation's holder sees before it accepts.
+/// What the invited sees before it accepts, and an owner of the team before it passes the link on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InvitationShown {
     pub team: String,
@@ -224,4 +231,17 @@ pub struct InvitationShown {
     pub invited_by: String,
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
+    /// For an owner whom it is not meant for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass_on: Option<PassOn>,
+}
+
+/// A link that an owner of the team passes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PassOn {
+    /// Who is invited, as it was said.
+    pub invited: String,
+    pub url: String,
+    /// The team's page, such as `/teams/acme`.
+    pub team_page: String,
 }

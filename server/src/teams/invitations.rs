@@ -15,7 +15,7 @@ use pinacle_app::{
     AppError, AppResult, ErrorCode,
     backend::Caller,
     ids::{InvitationId, TeamId, UserId},
-    teams::{InvitationMade, InvitationShown, InvitationState, NewInvitation, Team, activity::Action},
+    teams::{InvitationMade, InvitationShown, InvitationState, NewInvitation, PassOn, Team, TeamRole, activity::Action},
 };
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -129,8 +129,11 @@ pub async fn invite(control: &ControlPlane, caller: &Caller, team: TeamId, new: 
 }
 
 fn made(control: &ControlPlane, code: String, listed: pinacle_app::teams::Invitation) -> InvitationMade {
-    let url = format!("{}/invitations/{code}", control.config.url.as_str().trim_end_matches('/'));
-    InvitationMade { code, url, listed }
+    InvitationMade { url: link(control, &code), code, listed }
+}
+
+fn link(control: &ControlPlane, code: &str) -> String {
+    format!("{}/invitations/{code}", control.config.url.as_str().trim_end_matches('/'))
 }
 
 /// Another code, and its whole time again; the code before says that it is old.
@@ -198,9 +201,12 @@ fn closed(found: &Found, holder: &Holder<'_>) -> Option<Closed> {
         Invitee::GitHub { id, .. } => *id == holder.github_id,
         Invitee::Email(email) => holder.emails.contains(email),
     };
-    if !is_theirs {
-        Some(Closed::Foreign)
-    } else if found.team_gone {
+    if is_theirs { over(found) } else { Some(Closed::Foreign) }
+}
+
+/// What became of it, whoever asks.
+fn over(found: &Found) -> Option<Closed> {
+    if found.team_gone {
         Some(Closed::TeamGone)
     } else if found.accepted_by.is_some() {
         Some(Closed::Accepted)
@@ -229,15 +235,23 @@ pub async fn admits(db: &mut PgConnection, code: &str, holder: &Holder<'_>) -> R
     Ok(look_up(db, code).await?.and_then(|found| closed(&found, holder).map_or(Ok(()), Err)))
 }
 
-/// What accepting would do; refused as accepting would be.
+/// What accepting would do; refused as accepting would be, but for an owner of the team, who may pass the link on.
 pub async fn show(control: &ControlPlane, caller: &Caller, code: &str) -> AppResult<InvitationShown> {
     let mut db = control.db.acquire().await.map_err(fault)?;
     let found = find(&mut db, code).await?;
     let (github_id, emails) = identity(&mut db, caller.user).await?;
-    match closed(&found, &Holder { github_id, emails: &emails }) {
-        Some(why) => Err(why.into()),
-        None => Ok(InvitationShown { team: found.team_name, role: found.role, invited_by: found.invited_by, expires_at: found.expires_at }),
-    }
+    let pass_on = match closed(&found, &Holder { github_id, emails: &emails }) {
+        None => None,
+        Some(Closed::Foreign) if store::role(&mut *db, found.team, caller.user).await.map_err(fault)? == Some(TeamRole::Owner) => {
+            if let Some(why) = over(&found) {
+                return Err(why.into());
+            }
+            let team_page = format!("/teams/{}", found.team_slug);
+            Some(PassOn { invited: found.invitee.text().to_owned(), url: link(control, code), team_page })
+        }
+        Some(why) => return Err(why.into()),
+    };
+    Ok(InvitationShown { team: found.team_name, role: found.role, invited_by: found.invited_by, expires_at: found.expires_at, pass_on })
 }
 
 async fn identity(db: &mut PgConnection, user: UserId) -> AppResult<(i64, Vec<String>)> {
@@ -288,6 +302,7 @@ mod tests {
             id: InvitationId(Uuid::nil()),
             team: TeamId(Uuid::nil()),
             team_name: "acme".into(),
+            team_slug: "acme".into(),
             team_gone: false,
             invitee: Invitee::GitHub { id: 7, login: "milo".into() },
             role: TeamRole::Member,

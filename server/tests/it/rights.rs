@@ -47,6 +47,8 @@ enum Right {
     Owner,
     /// Being the account that was invited (the outsider); others are told that they are not.
     Invited,
+    /// That, or owning the team that it is for.
+    InvitedOrOwner,
     /// Being an operator; to others there is no such thing.
     Operator,
     /// Being in the team that a new pod is put into; others are told at the field.
@@ -95,7 +97,7 @@ const REST: &[Row] = &[
     Row("DELETE /teams/{id}/invitations/{invitation_id}", Right::Owner, Changes, ""),
     Row("POST /teams/{id}/invitations/{invitation_id}/resend", Right::Owner, Changes, ""),
     Row("GET /teams/{id}/activity", Right::Member, Reads, ""),
-    Row("GET /invitations/{code}", Right::Invited, Reads, ""),
+    Row("GET /invitations/{code}", Right::InvitedOrOwner, Reads, ""),
     Row("POST /invitations/{code}", Right::Invited, Changes, ""),
     Row("GET /pods", Right::Own, Reads, ""),
     Row("POST /pods", Right::Own, Changes, r#"{"name":"{fresh}","tier":"dev.small"}"#),
@@ -173,7 +175,7 @@ const FUNCTIONS: &[Row] = &[
     Row("/fn/teams/resend-invitation", Right::Owner, Changes, "id={team}&invitation={invitation_id}"),
     Row("/fn/teams/revoke-invitation", Right::Owner, Changes, "id={team}&invitation={invitation_id}"),
     Row("/fn/teams/activity", Right::Member, Reads, "id={team}"),
-    Row("/fn/invitations/get", Right::Invited, Reads, "code={code}"),
+    Row("/fn/invitations/get", Right::InvitedOrOwner, Reads, "code={code}"),
     Row("/fn/invitations/accept", Right::Invited, Changes, "code={code}"),
     Row("/fn/pods/list", Right::Own, Reads, ""),
     Row("/fn/pods/get", Right::Member, Reads, "id={pod}"),
@@ -243,8 +245,8 @@ fn refusal(right: Right, kind: Kind, who: Who) -> Option<u16> {
         (Right::Member, Who::Owner | Who::Member) => None,
         (Right::Owner, Who::Owner) => None,
         (Right::Owner, Who::Member) => Some(403),
-        (Right::Invited, Who::Outsider) => None,
-        (Right::Invited, _) => Some(403),
+        (Right::Invited | Right::InvitedOrOwner, Who::Outsider) | (Right::InvitedOrOwner, Who::Owner) => None,
+        (Right::Invited | Right::InvitedOrOwner, _) => Some(403),
         (Right::Operator, Who::Operator) => None,
         (Right::Into, Who::Owner | Who::Member) => None,
         (Right::Into, _) => Some(422),

@@ -167,6 +167,7 @@ pub struct Found {
     pub id: InvitationId,
     pub team: TeamId,
     pub team_name: String,
+    pub team_slug: String,
     pub team_gone: bool,
     pub invitee: Invitee,
     pub role: TeamRole,
@@ -181,7 +182,7 @@ pub struct Found {
 
 pub async fn by_code(db: &mut PgConnection, code_hash: &[u8]) -> Result<Option<Found>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT i.id, i.team_id, t.name, t.deleted_at IS NOT NULL AS team_gone, i.github_id, i.github_login, i.email, i.role, u.login AS invited_by,
+        "SELECT i.id, i.team_id, t.name, t.slug, t.deleted_at IS NOT NULL AS team_gone, i.github_id, i.github_login, i.email, i.role, u.login AS invited_by,
                 i.expires_at <= now() AS expired, i.expires_at, i.accepted_by, i.revoked_at IS NOT NULL AS revoked, i.code_hash = c.code_hash AS newest
          FROM invitation_codes c JOIN invitations i ON i.id = c.invitation_id JOIN teams t ON t.id = i.team_id JOIN users u ON u.id = i.invited_by
          WHERE c.code_hash = $1",
@@ -198,6 +199,7 @@ pub async fn by_code(db: &mut PgConnection, code_hash: &[u8]) -> Result<Option<F
             id: InvitationId(row.try_get("id")?),
             team: TeamId(row.try_get("team_id")?),
             team_name: row.try_get("name")?,
+            team_slug: row.try_get("slug")?,
             team_gone: row.try_get("team_gone")?,
             invitee,
             role: role_of(&row)?,
