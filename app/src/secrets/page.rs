@@ -354,7 +354,10 @@ fn Table(shown: RwSignal<SecretsView>, place: Memo<Place>, owns: Memo<bool>, cha
             <div class="more">
                 <Show when=move || unlisted.get() != 0>
                     <a class="btn small" href=move || place.with(|place| place.longer().address()) data-noscroll>
-                        {move || format!("Show {} of {} more", unlisted.get().min(NAMES), thousands(unlisted.get() as u64))}
+                        {move || match unlisted.get() {
+                            all if all <= NAMES => format!("Show {all} more"),
+                            all => format!("Show {NAMES} of {} more", thousands(all as u64)),
+                        }}
                     </a>
                 </Show>
                 <span>{sum}</span>

@@ -79,15 +79,15 @@ pub fn TeamPage() -> impl IntoView {
 fn TheTeam(all: TeamOverview, me: Option<UserId>, kind: Memo<String>) -> impl IntoView {
     let shown = Shown { all: RwSignal::new(all), me, kind, again: RwSignal::new(0), going: RwSignal::new(false) };
     let id = shown.id();
-    let slug = StoredValue::new(shown.all.with_untracked(|all| all.team.team.slug.clone()));
     let notice = Notice::here();
     // What is read anew takes the place of what is there; lists keep the rows that stay.
     Effect::new(move |before: Option<(u32, String)>| {
         let now = (shown.again.get(), kind.get());
         if before.is_some_and(|before| before != now) {
             let asked = now.clone();
+            let slug = shown.all.with_untracked(|all| all.team.team.slug.clone());
             spawn_local(async move {
-                let found = view_team(slug.get_value(), asked.1.clone()).await;
+                let found = view_team(slug, asked.1.clone()).await;
                 // Another reading has begun since, or the page is left.
                 if shown.again.try_get_untracked() != Some(asked.0) || kind.try_get_untracked() != Some(asked.1) {
                     return;
