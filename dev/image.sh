@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pods' base image with mmdebstrap, once: $CACHE/image/VERSION/{rootfs.tar.zst, rootfs/}. Prints the folder.
+# Makes the pods' base image with mmdebstrap, once: $CACHE/image/VERSION.tar.zst, and unpacked VERSION/rootfs, which it prints.
 set -euo pipefail
 # shellcheck disable=SC2034 # What messages begin with.
 STACK=image

@@ -86,14 +86,14 @@ rust_minor() { "$1" --version 2>/dev/null | sed -n 's/^rustc 1\.\([0-9]*\).*/\1/
 new_enough() { local minor; minor="$(rust_minor "$1")"; [ "${minor:-0}" -ge "$RUST_MINOR" ]; }
 has_wasm() { compgen -G "$("$1" --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib/libstd-*.rlib" >/dev/null; }
 
-# Debian's compiler comes without the standard library for wasm32: build that from its source.
+# Debian's compiler comes without the standard library for wasm32: build that from its source, small, for browsers load it.
 build_wasm_std() {
   local work into=/usr/lib/rustlib/wasm32-unknown-unknown/lib
   say "building the standard library for wasm32 (about a minute, once)"
   work="$(mktemp -d)"
   mkdir -p "$work/src"
   printf '#![no_std]\n' >"$work/src/lib.rs"
-  printf '[package]\nname = "seedling"\nversion = "0.0.0"\nedition = "2021"\n[profile.release]\npanic = "abort"\n' >"$work/Cargo.toml"
+  printf '[package]\nname = "seedling"\nversion = "0.0.0"\nedition = "2021"\n[profile.release]\nopt-level = "z"\npanic = "abort"\n' >"$work/Cargo.toml"
   (cd "$work" && PATH="/usr/bin:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$work/target" \
     /usr/bin/cargo build --release -Z build-std=core,alloc,std,panic_abort,panic_unwind,test --target wasm32-unknown-unknown) \
     >"$CACHE/wasm-std.log" 2>&1 || die "the wasm32 standard library did not build; see $CACHE/wasm-std.log"

@@ -25,8 +25,6 @@ use tokio_util::sync::CancellationToken;
 pub enum StartError {
     #[error("the database can't be used: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the tables can't be brought up to date: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
     #[error(transparent)]

@@ -55,17 +55,17 @@ use utoipa::ToSchema;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PodStatus {
-    /// Written when the pod is created; no job has begun, or there is no room yet. Next: provisioning, deleting, failed.
+    /// Written when the pod is created; no job has begun, or there is no room yet. Next: provisioning, starting, stopped, stopping, deleting, failed.
     Queued,
-    /// The job reserves a host and makes layer, network and sandbox for the first time. Next: running, failed, stopping, deleting.
+    /// The job reserves a host and makes layer, network and sandbox for the first time. Next: running, starting, queued, failed, stopping, deleting.
     Provisioning,
     /// The job boots a sandbox over the layer that is there. Next: running, failed, stopping, deleting.
     Starting,
     /// The sandbox runs and its terminal is open. Next: stopping, starting (restart, or it ended by itself), deleting, failed.
     Running,
-    /// The job ends the sandbox. Next: stopped, failed, deleting.
+    /// The job ends the sandbox. Next: stopped, starting, queued, failed, deleting.
     Stopping,
-    /// No sandbox; the layer is kept. Next: starting, deleting.
+    /// No sandbox; the layer is kept. Next: starting, queued, stopping, failed, deleting.
     Stopped,
     /// A machine step failed for good; `failure` says which. Next: whatever is wished: provisioning, starting, stopping, deleting.
     Failed,
