@@ -58,7 +58,7 @@ pub async fn installation(
 
 #[derive(Deserialize)]
 pub struct Wanted {
-    repositories: Vec<String>,
+    repository_ids: Vec<u64>,
     permissions: Permissions,
 }
 
@@ -74,9 +74,9 @@ pub async fn token(
     Json(wanted): Json<Wanted>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     must_be_app(&shared, &headers)?;
-    let login = shared.world().account_by_id(id).map(|account| account.login.clone()).ok_or_else(ApiError::not_found)?;
-    let [name] = wanted.repositories.as_slice() else { return Err(ApiError::invalid("one repository at a time")) };
-    let repository = installed(&shared, &login, name)?;
+    let [repository] = *wanted.repository_ids.as_slice() else { return Err(ApiError::invalid("one repository at a time")) };
+    let covered = |found: &Repository| found.id == repository && found.owner == id && found.has_app;
+    let repository = repositories::all().find(covered).ok_or_else(|| ApiError::invalid("a repository that the installation does not cover"))?;
     let until = SystemTime::now().duration_since(UNIX_EPOCH).map_err(ApiError::broken)? + TOKEN_LIFE;
     let token = Token {
         token: secret("ghs_"),

@@ -44,8 +44,8 @@ struct Proof<'a> {
 }
 
 #[derive(Serialize)]
-struct Wanted<'a> {
-    repositories: [&'a str; 1],
+struct Wanted {
+    repository_ids: [i64; 1],
     permissions: Permissions,
 }
 
@@ -95,15 +95,16 @@ impl GitHub {
         self.app.is_some()
     }
 
-    /// A token for git at one repository. None: there is no App, or it is not installed there. It says nothing of who may have it.
-    pub async fn repository_token(&self, owner: &str, name: &str, push: bool) -> Result<Option<ShortToken>, GitHubError> {
+    /// A token for git at the repository that has this name and this number: names lead on to where a repository has moved, and
+    /// another one may have the name there. None: there is no App, or it is not installed there. It says nothing of who may have it.
+    pub async fn repository_token(&self, owner: &str, name: &str, id: i64, push: bool) -> Result<Option<ShortToken>, GitHubError> {
         let Some(app) = &self.app else { return Ok(None) };
         let proof = app.proof()?;
         let installation: WireInstallation = match self.get(Some(&proof), &["repos", owner, name, "installation"], &[]).await {
             Err(GitHubError::NotFound) => return Ok(None),
             found => found?,
         };
-        let wanted = Wanted { repositories: [name], permissions: Permissions { contents: if push { "write" } else { "read" } } };
+        let wanted = Wanted { repository_ids: [id], permissions: Permissions { contents: if push { "write" } else { "read" } } };
         let path = ["app", "installations", &installation.id.to_string(), "access_tokens"];
         let made: WireToken = parse(&self.change(&proof, Method::POST, &path, Some(&wanted)).await?)?;
         Ok(Some(ShortToken { token: made.token, expires_at: made.expires_at }))

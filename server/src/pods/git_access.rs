@@ -59,7 +59,7 @@ impl Way {
 }
 
 /// None: the pod has no repository at GitHub. With `again`, what was settled before is looked at once more. What GitHub does not
-/// answer makes no error: the pod runs, and its page says which way it has and why.
+/// answer makes no error where the pod has nothing to lose: it runs, and its page says which way it has and why.
 pub async fn settle(control: &ControlPlane, row: &PodRow, lease: i64, again: bool) -> AppResult<Option<Way>> {
     let Some(Ok(RepositoryAddress::GitHub { owner, name })) = row.repository.as_deref().map(RepositoryAddress::parse) else { return Ok(None) };
     let settling = Settling { control, row, lease, repository: format!("{owner}/{name}"), owner, name };
@@ -74,8 +74,10 @@ pub async fn settle(control: &ControlPlane, row: &PodRow, lease: i64, again: boo
     let (key, token, access) = match registered {
         Ok(key) => (Some(settling.private_half(&key)?), None, GitAccess { way: GitWay::DeployKey, why: None }),
         Err(why) => match settling.short_token(why).await? {
-            Some(token) => (None, Some(token), GitAccess { way: GitWay::AppToken, why: Some(why) }),
-            None => (None, None, GitAccess { way: GitWay::Anonymous, why: Some(why) }),
+            Ok(Some(token)) => (None, Some(token), GitAccess { way: GitWay::AppToken, why: Some(why) }),
+            // What the pod has is good for a while yet, and is asked for again before its end.
+            Err(error) if row.git_expires_at.is_some_and(|at| at > OffsetDateTime::now_utc()) => return Err(error.into()),
+            Ok(None) | Err(_) => (None, None, GitAccess { way: GitWay::Anonymous, why: Some(why) }),
         },
     };
     let expires_at = token.as_ref().map(|token| token.expires_at);
@@ -90,7 +92,8 @@ pub fn is_due(row: &PodRow) -> bool {
     let now = OffsetDateTime::now_utc();
     let ends_soon = row.git_expires_at.is_some_and(|at| at - now < RENEWED_BEFORE);
     let runs = row.status() == PodStatus::Running && row.desired() == Desired::Running;
-    runs && ends_soon && row.git_tried_at.is_none_or(|at| now - at > RENEWED_AGAIN)
+    // Nobody asks GitHub for who has left the team.
+    runs && ends_soon && row.owner_left_at.is_none() && row.git_tried_at.is_none_or(|at| now - at > RENEWED_AGAIN)
 }
 
 struct Settling<'a> {
@@ -141,20 +144,25 @@ impl Settling<'_> {
 
     /// For who may have none of its own key: as much as its owner may do in the repository, asked anew each time. What GitHub does
     /// not answer is tried again before what the pod has ends.
-    async fn short_token(&self, why: GitWhy) -> AppResult<Option<ShortToken>> {
+    async fn short_token(&self, why: GitWhy) -> AppResult<Result<Option<ShortToken>, GitHubError>> {
         if !self.control.github.has_app() || matches!(why, GitWhy::NoConsent | GitWhy::Revoked) {
-            return Ok(None);
+            return Ok(Ok(None));
         }
         let user = UserId(self.row.owner_id);
-        let Some(grant) = account::github_grant(self.control, user).await? else { return Ok(None) };
+        let Some(grant) = account::github_grant(self.control, user).await? else { return Ok(Ok(None)) };
         let asked = async {
             let repository = self.control.github.repository(Some(&grant.token), &self.owner, &self.name).await?;
-            self.control.github.repository_token(&self.owner, &self.name, repository.may_push).await
+            self.control.github.repository_token(&self.owner, &self.name, repository.id, repository.may_push).await
         };
-        Ok(asked.await.unwrap_or_else(|error| {
-            tracing::info!(%error, pod = %self.row.id, "a pod gets no token for its repository");
-            None
-        }))
+        let asked: Result<_, GitHubError> = asked.await;
+        Ok(match asked {
+            Err(error) => {
+                tracing::info!(%error, pod = %self.row.id, "a pod gets no token for its repository");
+                // That it may not is an answer as well.
+                if matches!(error, GitHubError::NotFound | GitHubError::Refused(_)) { Ok(None) } else { Err(error) }
+            }
+            token => token,
+        })
     }
 
     async fn at_github(&self, token: &SecretString, key: &KeyRow) -> Result<i64, GitHubError> {
