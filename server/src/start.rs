@@ -92,7 +92,7 @@ pub async fn serve(config: Config, with_worker: bool) -> Result<(), StartError> 
     tracing::info!(address = %listener.local_addr()?, url = %control.config.url, "serving");
     listen::say_ready();
     let sockets = state.sockets.clone();
-    let served = web::serve(listener, web::router(state), sockets, stop.clone()).await;
+    let served = web::serve(listener, web::router(state), &control.config.trusted_proxies, sockets, stop.clone()).await;
     stop.cancel();
     while gateway.join_next().await.is_some() {}
     finish(tasks, listening, usize::from(with_worker)).await;

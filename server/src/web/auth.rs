@@ -87,7 +87,7 @@ pub struct Begin {
 /// GET /auth/github: on to GitHub.
 pub async fn begin(State(state): State<AppState>, session: Session, Query(begin): Query<Begin>, request: Request) -> Answer<Response> {
     let address = client::address(request.extensions(), request.headers(), &state.control.config.trusted_proxies);
-    state.sign_ins.take(address)?;
+    state.sign_ins.take(client::party(address))?;
     let consent = match begin.access.as_deref() {
         Some("repositories") => Consent::Repositories,
         Some(_) | None => Consent::SignIn,

@@ -5,7 +5,7 @@ use http::{
     Extensions, HeaderMap, HeaderName,
     header::{HeaderValue, USER_AGENT},
 };
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const MOST_AGENT: usize = 200;
@@ -27,6 +27,15 @@ pub fn address(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpAddr])
     address
 }
 
+/// What one party is taken to have, where limits count by address: of IPv6 a /64.
+pub fn party(address: IpAddr) -> IpAddr {
+    const NETWORK: u128 = u128::MAX << 64;
+    match address {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into(),
+        v4 => v4,
+    }
+}
+
 /// What the browser calls itself, without what would break a line.
 pub fn agent(headers: &HeaderMap) -> String {
     let said = headers.get(USER_AGENT).map(HeaderValue::to_str).and_then(Result::ok).unwrap_or_default();
@@ -46,5 +55,13 @@ mod tests {
         assert_eq!(address(&extensions, &headers, &[]), ip("10.0.0.1"));
         assert_eq!(address(&extensions, &headers, &[ip("10.0.0.1"), ip("10.0.0.2")]), ip("203.0.113.7"), "what stands before it was made up");
         assert_eq!(address(&extensions, &headers, &[ip("10.0.0.2")]), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn limits_count_a_network_of_ipv6_as_one() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(party(ip("2001:db8:1:2:3:4:5:6")), party(ip("2001:db8:1:2:ffff::1")));
+        assert_ne!(party(ip("2001:db8:1:2::1")), party(ip("2001:db8:1:3::1")));
+        assert_ne!(party(ip("203.0.113.7")), party(ip("203.0.113.8")));
     }
 }

@@ -34,6 +34,7 @@ use axum::{
     middleware,
     routing::{any, get, post},
 };
+pub use client::party;
 use leptos::config::LeptosOptions;
 pub use limits::{Buckets, Rate, Slot, Slots};
 use pinacle_app::{backend::Backend, ids::UserId};
@@ -43,6 +44,9 @@ use tower_http::{limit::RequestBodyLimitLayer, timeout::RequestBodyTimeoutLayer}
 
 /// Bytes of a request's body, but for files.
 pub const MOST_BODY: usize = 256 << 10;
+
+/// Within which such a body has to be there. Files take as long as they take.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A body that pauses for longer has ended.
 const BODY_PAUSE: Duration = Duration::from_secs(60);

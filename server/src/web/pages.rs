@@ -1,7 +1,7 @@
 //! Pages, server functions and static files. Pages and server functions find `Arc<dyn Backend>` by `use_context`,
 //! and `Caller` where somebody is signed in.
 
-use super::{AppState, problem::Problem};
+use super::{AppState, BODY_DEADLINE, MOST_BODY, problem::Problem};
 use axum::{
     Router,
     body::Body,
@@ -12,7 +12,8 @@ use axum::{
 use http::{HeaderValue, Method, StatusCode, Uri, header::CACHE_CONTROL, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context, render_route_with_context};
-use pinacle_app::{App, AppError, backend::Caller, server::shell};
+use pinacle_app::{App, AppError, ErrorCode, backend::Caller, server::shell};
+use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_http::{compression::CompressionLayer, services::ServeDir};
 
@@ -79,6 +80,16 @@ pub async fn server_function(State(state): State<AppState>, request: Request) ->
     if !known {
         return Problem(AppError::not_found()).into_response();
     }
+    let (parts, body) = request.into_parts();
+    // All of it first: leptos would wait for it without a limit of its own.
+    let body = match timeout(BODY_DEADLINE, axum::body::to_bytes(body, MOST_BODY)).await {
+        Ok(Ok(body)) => Body::from(body),
+        Ok(Err(_)) | Err(_) => {
+            let why = format!("The body could not be read: it has more than {} KiB, or was not there within {BODY_DEADLINE:?}.", MOST_BODY >> 10);
+            return Problem(AppError::new(ErrorCode::BadRequest, why)).into_response();
+        }
+    };
+    let request = Request::from_parts(parts, body);
     let response = leptos_axum::handle_server_fns_with_context(context(&state), request).await.into_response();
     let mut response = with_status(response).await;
     response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
@@ -91,7 +102,7 @@ async fn with_status(response: Response) -> Response {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, super::MOST_BODY).await else { return Problem(AppError::internal()).into_response() };
+    let Ok(body) = axum::body::to_bytes(body, MOST_BODY).await else { return Problem(AppError::internal()).into_response() };
     let status = serde_json::from_slice::<AppError>(&body).ok().and_then(|error| StatusCode::from_u16(error.code.status()).ok());
     parts.status = status.unwrap_or(parts.status);
     Response::from_parts(parts, Body::from(body))

@@ -1,6 +1,7 @@
 //! Serves a router on a listener: HTTP/1 and 2, upgrades, limits on what a client may hold open, and an end that fails
 //! no request: whoever holds a connection may still ask on it for a moment, and what is under way goes on to a deadline.
 
+use super::{Slots, party};
 use axum::{
     Router,
     extract::{ConnectInfo, Request, State},
@@ -14,7 +15,12 @@ use hyper_util::{
     server::{conn::auto::Builder, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -24,6 +30,8 @@ use tower::ServiceExt;
 
 /// Connections at the same time; more wait in the kernel's queue.
 const MOST_CONNECTIONS: u32 = 8192;
+/// Of one party; a proxy's are of many.
+const MOST_OF_ONE: usize = 2048;
 /// For the first byte, and for all of a request's head. Also how long an idle HTTP/1 connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
 /// Bytes of a request's head.
@@ -42,12 +50,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PEEK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Serves until `shutdown`, then drains. `sockets` are the tasks of connections that became something else than HTTP.
-pub async fn serve(listener: TcpListener, router: Router, sockets: TaskTracker, shutdown: CancellationToken) -> io::Result<()> {
+/// Serves until `shutdown`, then drains. `proxies` speak for others; `sockets` are the tasks of connections that became something else
+/// than HTTP.
+pub async fn serve(listener: TcpListener, router: Router, proxies: &[IpAddr], sockets: TaskTracker, shutdown: CancellationToken) -> io::Result<()> {
     let router = router.layer(middleware::from_fn_with_state(shutdown.clone(), say_last));
     let builder = Arc::new(builder());
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS as usize));
+    let parties = Arc::new(Slots::new(MOST_OF_ONE));
     // No request begins any more.
     let closed = CancellationToken::new();
     loop {
@@ -56,9 +66,15 @@ pub async fn serve(listener: TcpListener, router: Router, sockets: TaskTracker, 
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
+        let address = peer.ip().to_canonical();
+        let of_party = if proxies.contains(&address) { None } else { Some(parties.take(party(address))) };
+        let Ok(of_party) = of_party.transpose() else {
+            tracing::debug!(%peer, "a party has too many connections");
+            continue;
+        };
         let (builder, router, watcher, stop) = (builder.clone(), router.clone(), graceful.watcher(), closed.clone());
         tokio::spawn(async move {
-            let _held = place;
+            let _held = (place, of_party);
             let has_begun = tokio::select! {
                 has_begun = begins(&stream) => has_begun,
                 () = stop.cancelled() => false,

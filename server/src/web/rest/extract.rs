@@ -1,6 +1,6 @@
 //! How the API reads what it is sent: every way to get it wrong has its status and its message at the field.
 
-use crate::web::{MOST_BODY, problem::Problem};
+use crate::web::{BODY_DEADLINE, MOST_BODY, problem::Problem};
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -12,7 +12,9 @@ use http::header::CONTENT_TYPE;
 use pinacle_app::{AppError, ErrorCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 use std::str::FromStr;
+use tokio::time::timeout;
 use utoipa::IntoParams;
 
 /// Bytes of a body that are read to tell its sender that it is too large.
@@ -28,7 +30,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         if !is_json(&request) {
             return Err(AppError::new(ErrorCode::UnsupportedMediaType, "Send JSON, with Content-Type: application/json.").into());
         }
-        Ok(Self(parse(&read(request.into_body()).await?)?))
+        let bytes = timeout(BODY_DEADLINE, read(request.into_body())).await.map_err(|_| too_slow())??;
+        Ok(Self(parse(&bytes)?))
     }
 }
 
@@ -64,28 +67,25 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AppError> {
     if !value.is_object() {
         return Err(AppError::field("body", "Send a JSON object."));
     }
-    serde_json::from_value(value.clone()).map_err(|error| {
-        let message = error.to_string();
-        let field = named_field(&message).map(str::to_owned).or_else(|| wrong_field::<T>(&value, &message));
-        AppError::field(field.as_deref().unwrap_or("body"), sentence(&message))
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let message = error.inner().to_string();
+        // The field whose value is wrong, or the one that the message of an unknown or a missing one names.
+        let field = match error.path().iter().next() {
+            Some(Segment::Map { key }) => Some(key.as_str()),
+            _ => named_field(&message),
+        };
+        AppError::field(field.unwrap_or("body"), sentence(&message))
     })
+}
+
+fn too_slow() -> AppError {
+    AppError::new(ErrorCode::BadRequest, format!("The body did not arrive within {} s.", BODY_DEADLINE.as_secs()))
 }
 
 /// The field that the message of an unknown or a missing one names.
 fn named_field(message: &str) -> Option<&str> {
     let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("missing field `"))?;
     rest.split('`').next()
-}
-
-/// The field whose value is of the wrong kind: the one without which the error is another.
-fn wrong_field<T: DeserializeOwned>(value: &Value, message: &str) -> Option<String> {
-    let object = value.as_object()?;
-    object.keys().find_map(|key| {
-        let mut without = object.clone();
-        without.remove(key);
-        let same = serde_json::from_value::<T>(Value::Object(without)).err().is_some_and(|error| error.to_string() == message);
-        (!same).then(|| key.clone())
-    })
 }
 
 fn sentence(message: &str) -> String {

@@ -5,9 +5,16 @@ use super::{
     extract::{JsonBody, ListQuery, Params, PathId, PathPair},
     page_of,
 };
-use crate::web::{AppState, problem::Answer, session::Asker};
-use axum::{Json, extract::State};
-use http::{HeaderMap, StatusCode};
+use crate::web::{
+    AppState,
+    problem::{Answer, Problem},
+    session::Asker,
+};
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+};
+use http::{StatusCode, request::Parts};
 use pinacle_app::{
     AppError, ErrorCode,
     backend::Caller,
@@ -16,7 +23,7 @@ use pinacle_app::{
     pods::Page,
 };
 use pinacle_host::protocol::{JoinReply, JoinRequest};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -181,7 +188,18 @@ async fn trust_key(
 ///
 /// What `pinacle-host join` asks, with the one-time token of POST /hosts as Bearer.
 #[utoipa::path(post, path = "/hosts/join", tag = "hosts", request_body = Object, responses((status = 200, body = Object)))]
-async fn join(State(state): State<AppState>, headers: HeaderMap, JsonBody(request): JsonBody<JoinRequest>) -> Answer<Json<JoinReply>> {
-    let token = bearer(&headers).ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "Send the one-time token: Authorization: Bearer …"))?;
+async fn join(State(state): State<AppState>, JoinToken(token): JoinToken, JsonBody(request): JsonBody<JoinRequest>) -> Answer<Json<JoinReply>> {
     Ok(Json(crate::hosts::join(&state.control, token.expose_secret(), request).await?))
+}
+
+/// Asked for before the body is read.
+struct JoinToken(SecretString);
+
+impl<S: Sync> FromRequestParts<S> for JoinToken {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let refused = || AppError::new(ErrorCode::Unauthenticated, "Send the one-time token: Authorization: Bearer …");
+        Ok(Self(bearer(&parts.headers).ok_or_else(refused)?))
+    }
 }
