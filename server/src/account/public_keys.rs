@@ -30,25 +30,31 @@ pub async fn caller_of(control: &ControlPlane, public_key: &str, (name, handle):
     if let Some((key, user)) = store::owner(&control.db, &public_key).await.map_err(db::fault)?
         && holds(control, user, key).await.map_err(db::fault)?
     {
-        return good(control, user, key, address).await.map(Some);
+        return Ok(Some(good(user, key, address)));
     }
     for user in store::candidates(&control.db, name, handle, MOST_CANDIDATES).await.map_err(db::fault)? {
         if refresh(control, user, ADDED).await.map_err(db::fault)?
             && let Some((key, owner)) = store::owner(&control.db, &public_key).await.map_err(db::fault)?
             && owner == user
         {
-            return good(control, user, key, address).await.map(Some);
+            return Ok(Some(good(user, key, address)));
         }
     }
     Ok(None)
 }
 
-async fn good(control: &ControlPlane, user: UserId, key: KeyId, address: IpAddr) -> AppResult<Caller> {
-    if let Err(error) = store::was_used(&control.db, key).await {
+fn good(user: UserId, key: KeyId, address: IpAddr) -> Caller {
+    // An operator's rights are for the dashboard.
+    Caller { user, operator: false, scope: Scope::Write, door: Door::Key(key), address }
+}
+
+/// Whoever has come in has shown that they have the private half; a public one anybody may offer.
+pub async fn was_used(control: &ControlPlane, caller: &Caller) {
+    if let Door::Key(key) = caller.door
+        && let Err(error) = store::was_used(&control.db, key).await
+    {
         tracing::warn!(%error, "when a key was last used could not be written");
     }
-    // An operator's rights are for the dashboard.
-    Ok(Caller { user, operator: false, scope: Scope::Write, door: Door::Key(key), address })
 }
 
 /// Whether the key is still its user's.

@@ -51,6 +51,8 @@ pub struct Client {
     stranger: Option<Slot<IpAddr>>,
     /// Cancelled then.
     signed_in: CancellationToken,
+    /// Told once, why the right to what is open has ended: the connection ends then.
+    right_ended: Option<oneshot::Sender<String>>,
     known: Option<Known>,
     waiting: HashMap<ChannelId, Waiting>,
     /// What runs on channels; ends with the client.
@@ -59,12 +61,19 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(gateway: Arc<Gateway>, peer: IpAddr, stranger: Slot<IpAddr>, signed_in: CancellationToken) -> Self {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        peer: IpAddr,
+        stranger: Slot<IpAddr>,
+        signed_in: CancellationToken,
+        right_ended: oneshot::Sender<String>,
+    ) -> Self {
         Self {
             gateway,
             peer,
             stranger: Some(stranger),
             signed_in,
+            right_ended: Some(right_ended),
             known: None,
             waiting: HashMap::new(),
             running: tokio::task::JoinSet::new(),
@@ -161,6 +170,7 @@ impl Handler for Client {
             tracing::info!(user = %caller.user, most = MOST_A_USER, "a user has too many connections");
             return Ok(Auth::reject());
         };
+        public_keys::was_used(&self.gateway.control, &caller).await;
         let pod = self.gateway.backend.pod_at(&caller, name, handle).await;
         self.known = Some(Known { caller, pod, _guard: None, _slot: slot });
         Ok(Auth::Accept)
@@ -175,17 +185,15 @@ impl Handler for Client {
         Ok(Auth::Partial { name: Cow::Borrowed(""), instructions, prompts: Cow::Borrowed(&[]) })
     }
 
-    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
+    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
         self.stranger = None;
         self.signed_in.cancel();
         let Some(known) = &mut self.known else { return Err(russh::Error::NotAuthenticated) };
-        if let Ok(pod) = &known.pod {
+        if let (Ok(pod), Some(tell)) = (&known.pod, self.right_ended.take()) {
             tracing::info!(user = %known.caller.user, pod = %pod.id, peer = %self.peer, "somebody has come in over SSH");
             let ended = held::ended(Arc::clone(&self.gateway), known.caller.clone(), pod.id);
-            let handle = session.handle();
             known._guard = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-                let why = ended.await;
-                if handle.disconnect(russh::Disconnect::ByApplication, why, String::new()).await.is_err() {
+                if tell.send(ended.await).is_err() {
                     tracing::debug!("a client had gone before its right did");
                 }
             })));

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     control::ControlPlane,
     listen::Sockets,
-    web::{Buckets, Rate, Slot, Slots},
+    web::{Buckets, Rate, Slot, Slots, party},
 };
 use pinacle_app::{account::Gateway as Shown, backend::Backend, ids::UserId};
 use russh::{
@@ -22,13 +22,14 @@ use russh::{
 use std::{
     borrow::Cow,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
+    os::fd::AsFd,
     sync::Arc,
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -54,7 +55,9 @@ const INPUT_WAITS: usize = 64;
 const REJECTED_AFTER: Duration = Duration::from_millis(200);
 /// What does not listen for a moment does not end the door.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// For what is open to be told that the server ends.
+/// For one client to hear that its connection ends, and why; then its socket is closed under it.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// For all of them, when the server ends.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +142,8 @@ pub async fn serve(listener: TcpListener, control: ControlPlane, stop: Cancellat
         };
         let address = peer.ip().to_canonical();
         let place = Arc::clone(&places).try_acquire_owned();
-        let (Ok(place), Ok(()), Ok(stranger)) = (place, gateway.begun.take(address), gateway.strangers.take(address)) else {
+        let party = party(address);
+        let (Ok(place), Ok(()), Ok(stranger)) = (place, gateway.begun.take(party), gateway.strangers.take(party)) else {
             // Closed: it has not said a word yet.
             continue;
         };
@@ -175,7 +179,13 @@ fn ssh_config(key: PrivateKey) -> SshConfig {
 /// One client, to its end.
 async fn connection(ssh: Arc<SshConfig>, gateway: Arc<Gateway>, socket: TcpStream, peer: IpAddr, stranger: Slot<IpAddr>) {
     let known = CancellationToken::new();
-    let handler = client::Client::new(Arc::clone(&gateway), peer, stranger, known.clone());
+    let (tell, mut right_ended) = oneshot::channel();
+    // A client that reads nothing, or that never ends an exchange of keys, keeps the session from hearing anything.
+    let cut = match socket.as_fd().try_clone_to_owned() {
+        Ok(socket) => std::net::TcpStream::from(socket),
+        Err(error) => return tracing::warn!(%error, "a connection could not be taken"),
+    };
+    let handler = client::Client::new(Arc::clone(&gateway), peer, stranger, known.clone(), tell);
     let session = match timeout(SIGN_IN, server::run_stream(ssh, socket, handler)).await {
         Ok(Ok(session)) => session,
         // No SSH, or nothing at all.
@@ -184,23 +194,33 @@ async fn connection(ssh: Arc<SshConfig>, gateway: Arc<Gateway>, socket: TcpStrea
     };
     let handle = session.handle();
     tokio::pin!(session);
-    let ended = tokio::select! {
-        ended = &mut session => Some(ended),
-        () = async { if timeout(SIGN_IN, known.cancelled()).await.is_ok() { std::future::pending::<()>().await } } => None,
-        () = gateway.stop.cancelled() => None,
+    let why = tokio::select! {
+        ended = &mut session => return heard(peer, ended),
+        () = async { if timeout(SIGN_IN, known.cancelled()).await.is_ok() { std::future::pending::<()>().await } } => "Nobody has signed in.".to_owned(),
+        Ok(why) = &mut right_ended => why,
+        () = gateway.stop.cancelled() => "The server restarts.".to_owned(),
     };
-    match ended {
-        Some(Err(error)) => tracing::debug!(%error, %peer, "a connection broke"),
-        Some(Ok(())) => {}
-        None => {
-            let why = if gateway.stop.is_cancelled() { "The server restarts." } else { "Nobody has signed in." };
-            let goodbye = handle.disconnect(russh::Disconnect::ByApplication, why.to_owned(), String::new());
-            if !matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
-                return;
+    let told = async {
+        // An error: the session has just ended by itself.
+        let _gone = handle.disconnect(russh::Disconnect::ByApplication, why, String::new()).await;
+        (&mut session).await
+    };
+    let ended = match timeout(LAST_WORD, told).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::debug!(%peer, "a client did not hear the end");
+            if let Err(error) = cut.shutdown(Shutdown::Both) {
+                tracing::debug!(%error, %peer, "a connection had gone");
             }
-            if timeout(GOODBYE, &mut session).await.is_err() {
-                tracing::debug!(%peer, "a client did not hear the end");
-            }
+            // What it was reading or writing has ended with that; until it has, it keeps its place.
+            session.await
         }
+    };
+    heard(peer, ended);
+}
+
+fn heard(peer: IpAddr, ended: Result<(), russh::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, %peer, "a connection broke");
     }
 }
