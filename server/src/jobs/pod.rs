@@ -114,7 +114,8 @@ impl PodJob {
             Desired::Stopped => stop_pod::run(self, run, row).await,
             Desired::Running => {
                 let host = provision_pod::run(self, run, row).await?;
-                set_up_pod::run(run, &host).await
+                // Where only its git was due, what was set up is left alone.
+                if row.is_behind() || set_up_pod::is_due(row) { set_up_pod::run(run, &host).await } else { Ok(()) }
             }
         }
     }
@@ -168,11 +169,12 @@ fn pod_of(message: &Message) -> Option<PodId> {
 impl Job for PodJob {
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
         let Some(id) = pod_of(message) else { return Outcome::Failed("the message names no pod".to_owned()) };
-        let last = (message.read_ct >= message.max_reads).then_some(message.read_ct);
+        let mut last = (message.read_ct >= message.max_reads).then_some(message.read_ct);
         for _ in 0..WISHES_A_RUN {
             match self.once(context, id, last).await {
                 Ok(Progress::Settled) => return Outcome::Done,
-                Ok(Progress::LookAgain) | Err(Halt::Newer) => {}
+                // What comes now is another wish, with tries of its own.
+                Ok(Progress::LookAgain) | Err(Halt::Newer) => last = None,
                 Err(Halt::Later { after, .. }) => return Outcome::Later(after),
                 Err(Halt::Lost) => return Outcome::Failed("a newer lease works on this pod".to_owned()),
                 // Not a try of this pod's: it goes on when the database is back.

@@ -13,7 +13,9 @@ use crate::{
         link::{self, LinkError},
     },
     pods::{
-        event_store, git_access, placement,
+        event_store,
+        git_access::{self, Way},
+        placement,
         store::{self, PodRow, Release, Seen},
     },
     secrets::{self, Delivery, DeliveryError},
@@ -22,7 +24,7 @@ use pinacle_app::{
     ids::{HostId, TeamId, UserId},
     pods::{Desired, PodStatus, timeline::JobStep},
 };
-use pinacle_host::protocol::{Command, PodConfig, Reply, SandboxState};
+use pinacle_host::protocol::{Command, HostErrorCode, PodConfig, Reply, SandboxState};
 use serde_json::json;
 use std::{
     net::IpAddr,
@@ -31,6 +33,10 @@ use std::{
 
 const SHORT: Duration = Duration::from_secs(20);
 const BOOT: Duration = Duration::from_secs(60);
+/// For what runs to say so where it is to be ended in any case.
+const LOOK_BEFORE_RESTART: Duration = Duration::from_secs(3);
+/// How soon a machine that was slow to answer is asked again.
+const SLOW_AGAIN: Duration = Duration::from_secs(30);
 /// How soon a pod that found no room looks again.
 const ROOM_AGAIN: Duration = Duration::from_secs(3);
 /// A machine that ended by itself so often within an hour is not started again without being asked for.
@@ -44,7 +50,10 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget
     }
     if let Some(host) = runs_already(run, row).await? {
         if git_access::is_due(row) {
-            match configure(run, row, &host, JobStep::Keys, true).await {
+            if !store::git_tried(&run.control.db, run.pod, run.lease()).await? {
+                return Err(Halt::Lost);
+            }
+            match configure(run, row, &host, JobStep::Keys).await {
                 Err(halt @ (Halt::Lost | Halt::Database(_))) => return Err(halt),
                 // What it has is good for a while yet, and it is due again in a minute.
                 Err(halt) => tracing::warn!(?halt, pod = %run.pod, "a pod's access to its repository could not be renewed"),
@@ -82,18 +91,21 @@ fn running(run: &Run<'_>) -> Seen<'static> {
 /// Whether its sandbox runs and is new enough; then nothing has to be done.
 async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>, Halt> {
     let (PodStatus::Running, Some(id)) = (row.status(), row.host_id) else { return Ok(None) };
-    // A restart that was not answered yet: what runs is to be ended, whether it answers or not.
-    if row.boot_after > row.seen_generation {
-        return Ok(None);
-    }
+    // Where that is not answered yet, what runs is to be ended, whether it answers or not.
+    let restart = row.boot_after > row.seen_generation;
     let host = target(run, HostId(id)).await?;
-    match link::call(run.control, &host, Command::Pod { pod: run.pod.0 }, SHORT).await {
+    match link::call(run.control, &host, Command::Pod { pod: run.pod.0 }, if restart { LOOK_BEFORE_RESTART } else { SHORT }).await {
+        // Booted before the restart: how it ended is nobody's matter any more.
+        Ok(Reply::Pod(report)) if report.generation < row.boot_after => Ok(None),
         Ok(Reply::Pod(report)) => {
             if let Some(why) = report.ended.as_deref().filter(|_| report.sandbox == SandboxState::Stopped) {
                 ended_by_itself(run, why).await?;
             }
-            Ok((report.sandbox == SandboxState::Running && report.generation >= row.boot_after).then_some(host))
+            Ok((report.sandbox == SandboxState::Running).then_some(host))
         }
+        Err(_) if restart => Ok(None),
+        // Nobody has wished anything of the machine: what it is busy with goes on.
+        Err(LinkError::Host(error)) if error.code == HostErrorCode::Timeout && !row.is_behind() => Err(Halt::Later { after: SLOW_AGAIN, why: None }),
         // Not there, or there and hung: the host's own command for a sandbox decides without asking it.
         Ok(_) | Err(LinkError::Host(_)) => Ok(None),
         Err(error) => Err(halt("sandbox", error)),
@@ -183,9 +195,14 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     let size = format!("{} vCPU, {} GB", tier.cores(), tier.memory_gb());
     let sandbox = call(JobStep::Sandbox, sandbox, BOOT);
     // What it will be told is gathered while it boots.
-    let (booted, gathered) =
-        tokio::join!(run.step(JobStep::Sandbox, &size, async { sandbox.await.map(|_| ((), size.clone())) }), gather(run, row, JobStep::Keys, false),);
-    booted?;
+    let (_, gathered) = tokio::try_join!(run.step(JobStep::Sandbox, &size, async { sandbox.await.map(|_| ((), size.clone())) }), async {
+        let way = git_access::settle(run.control, row, run.lease(), false).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, pod = %run.pod, "how the pod's git reaches GitHub could not be settled");
+            None
+        });
+        // Its failure is the next step's.
+        Ok::<_, Halt>(gather(run, row, JobStep::Keys, way).await)
+    })?;
     let told = async {
         let (words, delivery) = tell(run, host, JobStep::Keys, gathered?).await?;
         given(run, &delivery).await?;
@@ -196,10 +213,17 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     run.step(JobStep::Keys, "git identity and secrets", told).await
 }
 
-/// Tells a pod that runs already; `again` has the way of its git settled once more. What it gets of its team's secrets goes with it, but
-/// what runs in it was started with those of its boot: it stays marked until it is restarted.
-pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep, again: bool) -> Result<String, Halt> {
-    tell(run, host, step, gather(run, row, step, again).await?).await.map(|(words, _)| words)
+/// Tells a pod that runs already, its git's way settled once more; where that can't be, it keeps what it has. What it gets of its team's
+/// secrets goes with it, but what runs in it was started with those of its boot: it stays marked until it is restarted. Answers in words
+/// with the way that git takes; a failure is `step`'s.
+pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep) -> Result<String, Halt> {
+    match git_access::settle(run.control, row, run.lease(), true).await {
+        Ok(way) => tell(run, host, step, gather(run, row, step, way).await?).await.map(|(words, _)| words),
+        Err(error) => {
+            tracing::warn!(%error, pod = %run.pod, "how the pod's git reaches GitHub could not be settled anew");
+            Ok(String::new())
+        }
+    }
 }
 
 /// What a pod is told: who commits in it and how its git gets at its repository, that way in words, and its secrets.
@@ -209,9 +233,17 @@ struct Gathered {
     delivery: Delivery,
 }
 
-/// A failure is `step`'s.
-async fn gather(run: &Run<'_>, row: &PodRow, step: JobStep, again: bool) -> Result<Gathered, Halt> {
-    let (config, words) = config(run, row, again).await;
+/// Without a name for commits and without a way for git the pod still runs. A failure is `step`'s.
+async fn gather(run: &Run<'_>, row: &PodRow, step: JobStep, way: Option<Way>) -> Result<Gathered, Halt> {
+    let mut config = PodConfig::default();
+    match account::git_identity(run.control, UserId(row.owner_id)).await {
+        Ok(identity) => (config.git_name, config.git_email) = (identity.name, identity.email),
+        Err(error) => tracing::warn!(%error, pod = %run.pod, "the owner's git identity can't be had"),
+    }
+    let words = way.as_ref().map(|way| way.access.way.label().to_lowercase()).unwrap_or_default();
+    if let Some(way) = way {
+        way.tell(run.control, &mut config);
+    }
     Ok(Gathered { config, words, delivery: delivery(run, row, step).await? })
 }
 
@@ -243,29 +275,6 @@ async fn given(run: &Run<'_>, delivery: &Delivery) -> Result<(), Halt> {
     }
     tx.commit().await?;
     Ok(())
-}
-
-/// Who commits in the pod, and how git may fetch and push at GitHub. Without them the pod still runs.
-async fn config(run: &Run<'_>, row: &PodRow, again: bool) -> (PodConfig, String) {
-    let owner = UserId(row.owner_id);
-    let mut config = PodConfig::default();
-    match account::git_identity(run.control, owner).await {
-        Ok(identity) => (config.git_name, config.git_email) = (identity.name, identity.email),
-        Err(error) => tracing::warn!(%error, pod = %run.pod, "the owner's git identity can't be had"),
-    }
-    let words = match git_access::settle(run.control, row, run.lease(), again).await {
-        Ok(Some(way)) => {
-            let words = way.access.way.label().to_lowercase();
-            way.tell(run.control, &mut config);
-            words
-        }
-        Ok(None) => String::new(),
-        Err(error) => {
-            tracing::warn!(%error, pod = %run.pod, "how the pod's git reaches GitHub could not be settled");
-            String::new()
-        }
-    };
-    (config, words)
 }
 
 /// A pod that never started lets go of a host that does not answer: the next try may find another. What it has there goes

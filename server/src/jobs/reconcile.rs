@@ -55,8 +55,14 @@ async fn one_host(control: &ControlPlane, host: &HostTarget, inventory: &Invento
     let wanted = pods::store::on_host(&control.db, host.id).await?;
     let by_id: HashMap<Uuid, &PodSeen> = seen.iter().map(|p| (p.pod, p)).collect();
     for pod in &wanted {
-        // Set aside while Postgres did not know it; its job takes it back.
+        // Set aside while Postgres did not know it. Taken back at once, for what stays set aside is removed in the end; what is to run
+        // is brought back by the next round.
         if inventory.orphans.iter().any(|orphan| orphan.pod == pod.id) {
+            if !pod.behind {
+                tracing::info!(pod = %pod.id, host = host.name, "taking back a disk that was set aside");
+                let disk_bytes = u64::try_from(pod.disk_bytes).unwrap_or_default();
+                ask(control, host, Command::Layer { pod: pod.id, fence: lease, disk_bytes, must_exist: true }).await;
+            }
             continue;
         }
         match judge(pod, by_id.get(&pod.id).copied()) {
@@ -153,7 +159,7 @@ mod tests {
     use super::*;
 
     fn pod(status: &str, desired: &str, behind: bool) -> OnHost {
-        OnHost { id: Uuid::nil(), status: status.into(), desired: desired.into(), behind, booted: true }
+        OnHost { id: Uuid::nil(), status: status.into(), desired: desired.into(), behind, booted: true, disk_bytes: 1 }
     }
 
     fn seen(sandbox: SandboxState, layer: bool) -> PodSeen {

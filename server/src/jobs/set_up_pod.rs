@@ -51,7 +51,7 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
         if again || matches!(row.setup(), SetupState::None | SetupState::Running) {
             if again {
                 // What was changed at GitHub meanwhile counts.
-                provision_pod::configure(run, &row, host, JobStep::Clone, true).await?;
+                provision_pod::configure(run, &row, host, JobStep::Clone).await?;
             }
             return whole(&shell, &row, &address).await;
         }
@@ -73,7 +73,8 @@ fn ran(row: &PodRow) -> Option<&Plan> {
 
 /// Written with a machine that was booted anew and before it counts as running: its processes are due again, whoever dies now.
 pub async fn machine_is_new(run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
-    match ran(row) {
+    // One that was wished anew stays due as a whole.
+    match ran(row).filter(|_| row.setup_after <= row.setup_generation) {
         Some(plan) => under_way(run, "processes", Some(plan), None).await,
         None => Ok(()),
     }

@@ -7,8 +7,8 @@ mod reservations;
 mod wishes;
 
 pub use keys::{
-    KeyRow, begin_removal, forget_key, insert_key, key, key_of, key_registered, observe_git, removal_failed, removals_without_message, rewrap_keys,
-    sealed_keys_after,
+    KeyRow, begin_removal, forget_key, git_tried, insert_key, key, key_of, key_registered, observe_git, removal_failed, removals_without_message,
+    rewrap_keys, sealed_keys_after,
 };
 pub use observations::{
     Observed, OnHost, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
@@ -128,8 +128,10 @@ impl PodRow {
         Held { cpu_milli: bytes(self.reserved_cpu.map(i64::from)), memory_bytes: bytes(self.reserved_memory), disk_bytes: bytes(self.reserved_disk) }
     }
 
+    /// Whether its newest wish is not answered, or a job has left it on its way, which it may be without a newer wish: its machine
+    /// ended by itself.
     pub fn is_behind(&self) -> bool {
-        self.seen_generation < self.generation
+        self.seen_generation < self.generation || self.status().is_moving()
     }
 }
 

@@ -207,6 +207,8 @@ async fn the_disk_of_a_pod_that_nobody_knows_is_set_aside_and_adopted() {
     assert_eq!((status, &adopted["id"], &adopted["status"]), (201, &json!(id), &json!("stopped")), "{adopted}");
     round_of(&db, "reconcile").await;
     assert_eq!(user.pod(&id).await["status"], "stopped", "its disk is not missed meanwhile");
+    let left = inventory(number_of(&pod)).await.orphans;
+    assert!(left.iter().all(|orphan| orphan.pod.to_string() != id), "what is set aside is removed in the end, so it is taken back at once");
     user.wish(&id, "start").await;
     user.until_status(&id, "running").await;
     assert_eq!(user.shell(&id, "cat work").await, "precious\n");

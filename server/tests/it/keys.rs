@@ -204,12 +204,19 @@ async fn where_no_key_is_taken_the_pod_has_a_token_for_an_hour_and_this_reposito
     assert!(elsewhere.contains("not found"), "{elsewhere}");
 
     let before = member.shell(&id, "sha256sum /run/pinacle/git-credential").await;
-    let db = fleet.database().await;
-    sqlx::query("UPDATE pods SET git_expires_at = now() + interval '1 minute', git_tried_at = now() - interval '1 hour' WHERE id = $1")
-        .bind(id.parse::<uuid::Uuid>().expect("an id"))
-        .execute(&db)
-        .await
-        .expect("written");
+    let (db, pod) = (fleet.database().await, id.parse::<uuid::Uuid>().expect("an id"));
+    // GitHub is silent at first: what the pod has is good for a while yet, and is asked for again.
+    fleet.github("/fail", json!({ "path": "/repos/owner/shared/installation", "mode": "error500", "times": 1 })).await;
+    let due = "UPDATE pods SET git_expires_at = now() + interval '1 minute', git_tried_at = now() - interval '1 hour' WHERE id = $1";
+    sqlx::query(due).bind(pod).execute(&db).await.expect("written");
+    let begun = Instant::now();
+    let tried = "SELECT git_tried_at > now() - interval '30 minutes' FROM pods WHERE id = $1";
+    while !sqlx::query_scalar::<_, bool>(tried).bind(pod).fetch_one(&db).await.expect("read") {
+        assert!(begun.elapsed() < SOON, "it is asked for");
+        sleep(Duration::from_millis(100)).await;
+    }
+    // As a minute later.
+    sqlx::query("UPDATE pods SET git_tried_at = now() - interval '1 hour' WHERE id = $1").bind(pod).execute(&db).await.expect("written");
     let begun = Instant::now();
     while member.shell(&id, "sha256sum /run/pinacle/git-credential").await == before {
         assert!(begun.elapsed() < SOON, "it is replaced");

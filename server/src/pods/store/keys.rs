@@ -127,6 +127,12 @@ pub async fn observe_git(
     Ok(done.rows_affected() == 1)
 }
 
+/// That it is looked at anew now, whatever comes of it. False: the lease is lost.
+pub async fn git_tried(db: impl PgExecutor<'_>, pod: PodId, lease: i64) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("UPDATE pods SET git_tried_at = now() WHERE id = $1 AND fence <= $2").bind(pod.0).bind(lease).execute(db).await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Sealed private halves behind `after`, in the order of their ids.
 pub async fn sealed_keys_after(db: &Db, after: Uuid, limit: i64) -> Result<Vec<SealedRow>, sqlx::Error> {
     let rows: Vec<(Uuid, Uuid, Vec<u8>)> = sqlx::query_as(

@@ -120,14 +120,18 @@ pub async fn look_again(connection: &mut PgConnection, id: PodId) -> Result<(), 
     Ok(())
 }
 
-/// Pods whose wish is not answered, or whose set-up is under way, and that no message names.
+/// Pods whose wish is not answered, that are on their way, or whose set-up or git has something due, and that no message names.
 pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<(PodId, Desired)>, sqlx::Error> {
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
         "SELECT p.id, p.desired FROM pods p
          WHERE p.status <> 'deleted' AND (p.seen_generation < p.generation
-             OR (p.status = 'running' AND p.desired = 'running' AND (p.setup = 'running' OR (p.setup = 'none' AND p.repository IS NOT NULL)
+             -- `PodRow::is_behind`: on its way.
+             OR p.status IN ('queued', 'provisioning', 'starting', 'stopping', 'deleting')
+             OR (p.status = 'running' AND p.desired = 'running'
+               -- `set_up_pod::is_due`.
+               AND ((p.repository IS NOT NULL AND (p.setup IN ('none', 'running') OR p.setup_after > p.setup_generation))
                -- `git_access::is_due`: what its git was given ends soon.
-               OR (p.git_expires_at < now() + interval '15 minutes' AND p.git_tried_at < now() - interval '1 minute'))))
+               OR (p.git_expires_at < now() + interval '15 minutes' AND p.git_tried_at < now() - interval '1 minute' AND p.owner_left_at IS NULL))))
            AND NOT EXISTS (SELECT FROM queue.message m WHERE m.key = 'pod:' || p.id)
          ORDER BY p.status_at LIMIT $1",
     )
@@ -157,13 +161,19 @@ pub struct OnHost {
     pub id: Uuid,
     pub status: String,
     pub desired: String,
+    /// A job is to look at it, or will be as soon as its host is checked.
     pub behind: bool,
     pub booted: bool,
+    /// Of its layer.
+    pub disk_bytes: i64,
 }
 
 pub async fn on_host(db: impl PgExecutor<'_>, host: HostId) -> Result<Vec<OnHost>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT p.id, p.status, p.desired, p.seen_generation < p.generation AS behind, p.booted
+        "SELECT p.id, p.status, p.desired, p.booted, r.disk_bytes,
+                p.seen_generation < p.generation
+                -- `failed_by_silence`: what runs there is kept.
+                OR (p.status = 'failed' AND coalesce(p.failure->>'code' IN ('host_unreachable', 'host_key_changed'), false)) AS behind
          FROM pods p JOIN reservations r ON r.pod_id = p.id WHERE r.host_id = $1",
     )
     .bind(host.0)
