@@ -103,6 +103,10 @@ impl ControlPlane {
             // Where others were, and what their tokens are called, is no member's matter.
             for item in page.items.iter_mut().filter(|item| item.actor_id != Some(caller.user)) {
                 (item.address, item.token) = (None, None);
+                // Nor who is invited, as at the invitations' own door.
+                if item.action.starts_with("invitation.") {
+                    "somebody".clone_into(&mut item.object);
+                }
             }
         }
         Ok(page)

@@ -64,6 +64,9 @@ pub async fn change(control: &ControlPlane, caller: &Caller, team: TeamId, user:
         store::set_role(&mut tx, team, user, patch.role).await.map_err(fault)?;
         let detail = if patch.role == TeamRole::Owner { "an owner" } else { "a member" };
         activity::record_by(&mut tx, caller, Home::Team(team), Action::MemberRole, user.0, &member.login, detail).await?;
+        if patch.role == TeamRole::Member {
+            revoke_invitations_of(&mut tx, caller, team, user, "since who invited is no owner any more").await?;
+        }
     }
     let member = find(&mut tx, team, user).await?;
     tx.commit().await.map_err(fault)?;
@@ -92,11 +95,7 @@ pub async fn remove(control: &ControlPlane, caller: &Caller, team: TeamId, user:
     store::remove_member(&mut tx, team, user).await.map_err(fault)?;
     let (action, name) = if leaves { (Action::MemberLeave, "") } else { (Action::MemberRemove, &*member.login) };
     activity::record_by(&mut tx, caller, Home::Team(team), action, user.0, name, "").await?;
-    // Or who leaves could come back by an invitation of its own making.
-    for (id, invited) in store::revoke_invitations_of(&mut tx, team, user).await.map_err(fault)? {
-        let why = "since who invited has left";
-        activity::record_by(&mut tx, caller, Home::Team(team), Action::InvitationRevoke, id.0, &invited, why).await?;
-    }
+    revoke_invitations_of(&mut tx, caller, team, user, "since who invited has left").await?;
     let left = pods::store::owner_left(&mut tx, team, user).await.map_err(fault)?;
     for pod in &left {
         news::notify(&mut tx, Change::Pod { pod: *pod, team }).await.map_err(fault)?;
@@ -106,6 +105,14 @@ pub async fn remove(control: &ControlPlane, caller: &Caller, team: TeamId, user:
     }
     news::notify(&mut tx, Change::Left { team, user }).await.map_err(fault)?;
     tx.commit().await.map_err(fault)
+}
+
+/// Or somebody could take back by an invitation of their own making what has just been taken.
+async fn revoke_invitations_of(tx: &mut PgConnection, caller: &Caller, team: TeamId, user: UserId, why: &str) -> AppResult<()> {
+    for (id, invited) in store::revoke_invitations_of(tx, team, user).await.map_err(fault)? {
+        activity::record_by(tx, caller, Home::Team(team), Action::InvitationRevoke, id.0, &invited, why).await?;
+    }
+    Ok(())
 }
 
 /// Makes pods whose owners have left the caller's; how many.

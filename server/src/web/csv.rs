@@ -1,6 +1,7 @@
 //! A team's activity as CSV (RFC 4180), sent as it is read: never all of it in memory.
 
 use super::{AppState, limits::Slot, problem::Answer};
+use crate::account;
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -44,7 +45,7 @@ pub async fn activity(state: AppState, caller: Caller, team: TeamId, query: Acti
         let mut rest = rest?;
         match rest.next().await {
             Ok((rows, more)) => Some((Ok(rows), more.then_some(rest))),
-            // Whoever has left the team gets a file that breaks off, not one that looks whole.
+            // Whoever has left the team, or has been signed out, gets a file that breaks off, not one that looks whole.
             Err(error) => Some((Err(error), None)),
         }
     });
@@ -60,6 +61,10 @@ pub async fn activity(state: AppState, caller: Caller, team: TeamId, query: Acti
 impl Rest {
     /// The next rows, and whether there are more.
     async fn next(&mut self) -> AppResult<(String, bool)> {
+        // A reader may take its time, and its right may end meanwhile.
+        if !account::still_holds(&self.state.control, &self.caller).await? {
+            return Err(AppError::unauthenticated());
+        }
         let page = self.state.backend.activity(&self.caller, self.team, self.query.clone()).await?;
         self.sent += page.items.len();
         self.query.cursor = page.next_cursor;

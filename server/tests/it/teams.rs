@@ -464,9 +464,17 @@ async fn what_was_done_is_listed_filtered_and_taken_away_as_csv() {
     let live = format!("/live/teams/{team}/activity.csv");
     let file = stand.page(&browser, Method::GET, &live).send().await.expect("an answer");
     assert!(file.headers()["content-disposition"].to_str().expect("text").contains("activity.csv"));
+    // Who is an owner no more brings nobody else in as one either.
+    invited(&member, &team, json!({ "email": "another@example.test", "role": "owner" })).await;
     owner.ask(Method::PATCH, &format!("/teams/{team}/members/{them}"), json!({ "role": "member" })).await;
+    assert_eq!(owner.get(&format!("/teams/{team}/invitations")).await["items"], json!([]));
+    let told = owner.get(&path).await;
+    assert_eq!((&told["items"][0]["action"], &told["items"][0]["object"]), (&json!("invitation.revoke"), &json!("another@example.test")));
     for item in member.get(&path).await["items"].as_array().expect("a list") {
         assert_eq!(item["address"].is_string(), item["actor"] == "member", "{item}");
+        // Who is invited is for owners alone, too, but for what one did oneself.
+        let is_told = item["object"] != "somebody";
+        assert_eq!(is_told, item["actor"] == "member" || !text(&item["action"]).starts_with("invitation."), "{item}");
     }
     let outsider = stand.sign_in("outsider").await;
     assert_eq!(stand.page(&outsider, Method::GET, &live).send().await.expect("an answer").status(), 404);
