@@ -3,6 +3,7 @@
 use super::{
     Pod, children,
     outbox::{Gone, tell_taken},
+    pty::gone,
     serve::Connection,
     serve::unary,
     sessions,
@@ -204,7 +205,7 @@ async fn feed_input(input: Sender, mut hungry: mpsc::Receiver<Bytes>, tell: Opti
     }
 }
 
-/// Sends what comes out of a pipe until its end, or until the command has ended and nothing more is in it.
+/// Sends what comes out of a pipe until its end, or until the command has ended and nothing more is in it, or whom it is for has gone.
 async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -> Frame, mut end: watch::Receiver<bool>, window: Option<Window>) {
     let mut after_end = 0;
     loop {
@@ -222,7 +223,11 @@ async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -
             tokio::select! {
                 biased;
                 read = pipe.read_buf(&mut buffer) => read,
-                _ = end.changed() => continue,
+                said = end.changed() => match said {
+                    Ok(()) => continue,
+                    // Whom it was for has gone.
+                    Err(_) => break,
+                },
             }
         };
         match read {
@@ -231,10 +236,13 @@ async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -
             Ok(_) => {}
         }
         if let Some(window) = &window {
-            window.send(buffer.len()).await;
+            tokio::select! {
+                () = window.send(buffer.len()) => {}
+                () = gone(&mut end) => break,
+            }
         }
         if queue.send(frame(buffer.freeze())).await.is_err() {
-            return;
+            break;
         }
     }
     if let Ok(slot) = LEFT_BEHIND.clone().try_acquire_owned() {

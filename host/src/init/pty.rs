@@ -6,13 +6,16 @@ use bytes::BytesMut;
 use nix::{
     fcntl::{OFlag, open},
     libc,
-    pty::{Winsize, openpty},
-    sys::stat::Mode,
+    pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt},
+    sys::{
+        stat::Mode,
+        termios::{LocalFlags, tcgetattr},
+    },
 };
 use std::{
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     process::Command,
@@ -21,15 +24,23 @@ use std::{
 };
 use tokio::{
     io::unix::{AsyncFd, AsyncFdReadyGuard},
-    sync::mpsc,
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
 };
 
 const SETTLE_DEADLINE: Duration = Duration::from_secs(1);
-const SETTLE_STEP: Duration = Duration::from_millis(2);
+/// For whoever reads a terminal to do its editing by itself.
+const RAW_DEADLINE: Duration = Duration::from_secs(5);
+/// Nobody is told when the other end of a pty has been read, or set.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// After a command's end: what it had shown is on the pty already, so silence this long means that it was all.
+const SILENCE: Duration = Duration::from_secs(2);
+/// What is still shown after a command's end, in bytes; a job left in the background may go on writing.
+const AFTER_END: usize = 256 << 10;
 
 /// Starts a command as the leader of a new session whose terminal is a pty of this size.
 pub fn spawn(pod: &Pod, mut command: Command, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
-    let pair = openpty(Some(&size(cols, rows)), None)?;
+    let pair = Pair::open(cols, rows)?;
     command.stdin(pair.slave.try_clone()?).stdout(pair.slave.try_clone()?).stderr(pair.slave);
     // SAFETY: async-signal-safe calls only. Standard input is the pty, which becomes the new session's terminal.
     unsafe {
@@ -45,8 +56,31 @@ pub fn spawn(pod: &Pod, mut command: Command, cols: u16, rows: u16) -> io::Resul
     Ok((Pty::new(pair.master)?, child.id(), exit))
 }
 
-fn size(cols: u16, rows: u16) -> Winsize {
+pub fn size(cols: u16, rows: u16) -> Winsize {
     Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+/// Both ends of a new pty. No process gets one that it was not given: who holds a terminal's other end by chance keeps it from ending.
+pub struct Pair {
+    pub master: OwnedFd,
+    pub slave: OwnedFd,
+}
+
+impl Pair {
+    pub fn open(cols: u16, rows: u16) -> io::Result<Self> {
+        const FLAGS: OFlag = OFlag::O_RDWR.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+        let master = posix_openpt(FLAGS)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let slave = open(ptsname_r(&master)?.as_str(), FLAGS, Mode::empty())?;
+        // SAFETY: the descriptor is handed over, and nobody else's any more.
+        let master = unsafe { OwnedFd::from_raw_fd(master.into_raw_fd()) };
+        // SAFETY: the size outlives the call.
+        match unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &size(cols, rows)) } {
+            0 => Ok(Self { master, slave }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }
 
 /// The host's end of a pty.
@@ -56,7 +90,6 @@ impl Pty {
     fn new(master: OwnedFd) -> io::Result<Self> {
         use nix::fcntl::{FcntlArg, fcntl};
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        fcntl(&master, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
         // SAFETY: the AsyncFd owns the descriptor, and gives it to nobody who could close it.
         Ok(Self(unsafe { AsyncFd::register(master)? }))
     }
@@ -93,8 +126,16 @@ impl Pty {
         let mut unread: libc::c_int = 0;
         // SAFETY: `unread` outlives the call.
         while unsafe { libc::ioctl(other_end.as_raw_fd(), libc::FIONREAD, &mut unread) } == 0 && unread > 0 && Instant::now() < until {
-            // Nobody is told when the other end of a pty has been read.
-            tokio::time::sleep(SETTLE_STEP).await;
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until whoever reads has turned the line discipline's own editing off, which would change what is typed before.
+    pub async fn raw(&self) {
+        let until = Instant::now() + RAW_DEADLINE;
+        let edits = || tcgetattr(self.0.get_ref()).is_ok_and(|settings| settings.local_flags.contains(LocalFlags::ICANON));
+        while edits() && Instant::now() < until {
+            sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -125,20 +166,50 @@ impl Writable<'_> {
     }
 }
 
-/// Sends what is shown until the last process has closed its end, as the window has room for it.
-pub async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window) {
+/// Sends what is shown, as the window has room for it, until the last process has closed its end. Once `end` says that the command has
+/// ended, until nothing more is shown for a while; at once when nobody is left to say so.
+pub async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window, mut end: watch::Receiver<bool>) {
+    let mut after_end = 0;
     loop {
+        let ended = *end.borrow();
         let mut piece = BytesMut::zeroed(DATA_CHUNK);
-        match pty.read(&mut piece).await {
+        let read = if ended {
+            if after_end >= AFTER_END {
+                return;
+            }
+            match timeout(SILENCE, pty.read(&mut piece)).await {
+                Ok(read) => read,
+                Err(_) => return,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                read = pty.read(&mut piece) => read,
+                said = end.changed() => match said {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            }
+        };
+        match read {
             // EIO: the last process has closed its end.
             Ok(0) | Err(_) => return,
             Ok(read) => {
+                after_end += if ended { read } else { 0 };
                 piece.truncate(read);
-                window.send(read).await;
+                tokio::select! {
+                    () = window.send(read) => {}
+                    () = gone(&mut end) => return,
+                }
                 if queue.send(Frame::Data(piece.freeze())).await.is_err() {
                     return;
                 }
             }
         }
     }
+}
+
+/// Until nobody is left who could say more.
+pub async fn gone(end: &mut watch::Receiver<bool>) {
+    while end.changed().await.is_ok() {}
 }

@@ -17,12 +17,10 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::mpsc,
-    time::{sleep_until, timeout},
+    sync::{mpsc, watch},
+    time::sleep_until,
 };
-
-/// What is left to show after the command's end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+use tokio_util::task::AbortOnDropHandle;
 
 pub async fn run(pod: &Pod, mut connection: Connection, spec: ExecSpec, size: PtySize) -> Result<(), Gone> {
     let mut env = pod.environment();
@@ -41,10 +39,11 @@ pub async fn run(pod: &Pod, mut connection: Connection, spec: ExecSpec, size: Pt
     connection.output.json(&crate::protocol::Reply::Streaming).await?;
     let pty = Arc::new(pty);
     let window = Window::default();
-    let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone()));
+    let (ended, end) = watch::channel(false);
+    let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone(), end));
     // As much as the other end may send before it hears that it was taken: it never waits here, and what it says beside is heard.
     let (keys, typed) = mpsc::channel(WINDOW_PIECES);
-    let typist = tokio::spawn(type_in(pty.clone(), typed, connection.output.sender()));
+    let typist = AbortOnDropHandle::new(tokio::spawn(type_in(pty.clone(), typed, connection.output.sender())));
     let deadline = tokio::time::Instant::now() + Duration::from_secs(spec.timeout_seconds.into());
     let mut timed_out = false;
 
@@ -77,10 +76,12 @@ pub async fn run(pod: &Pod, mut connection: Connection, spec: ExecSpec, size: Pt
             }
         }
     };
-    typist.abort();
-    // A job that it left behind may hold the terminal open.
-    if timeout(LAST_WORDS, &mut shown).await.is_err() {
-        shown.abort();
+    drop(typist);
+    // Nobody listens when nothing can be shown any more. What is left goes out as it is taken.
+    let _ended = ended.send(true);
+    tokio::select! {
+        _ = &mut shown => {}
+        gone = window.listen(&mut connection.input) => return Err(gone),
     }
     connection.output.finish(Ok(exit_output(status, timed_out))).await?;
     window.linger(&mut connection.input).await;

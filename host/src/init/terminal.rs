@@ -23,7 +23,13 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe::Receiver,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 use uuid::Uuid;
 
 /// A server of our own beside one that the pod's owner may run.
@@ -50,6 +56,8 @@ const MAX_TMUX_OUTPUT: u64 = 64 << 10;
 const RESIZE_TIME: Duration = Duration::from_millis(30);
 /// Pieces of typing that wait for the terminal to take them.
 const INPUT_QUEUE: usize = 16;
+/// For a terminal that is full to take more; whoever is stopped there has a key to go on.
+const INPUT_DEADLINE: Duration = Duration::from_secs(30);
 /// For the terminal to take what was typed before its viewer left.
 const LAST_INPUT: Duration = Duration::from_secs(3);
 
@@ -68,7 +76,7 @@ fn tmux(pod: &Pod, arguments: &[&str]) -> Command {
 
 pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16, rows: u16, client: Option<Uuid>) -> Result<(), Gone> {
     let (pty, leader, mut exit) = match open(pod, name, cols, rows) {
-        Ok(opened) => opened,
+        Ok((pty, leader, exit)) => (Arc::new(pty), leader, exit),
         Err(error) => {
             let fault = HostError::new(HostErrorCode::Failed, format!("the terminal could not be opened: {error}"));
             return unary(connection, Err(fault)).await;
@@ -79,15 +87,20 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
     connection.output.json(&Reply::Streaming).await?;
     let typist = match client {
         Some(id) => {
-            let (typist, before) = pod.clients.connect(Client { terminal: name.to_owned(), id });
+            let (typist, old, before) = pod.clients.connect(Client { terminal: name.to_owned(), id }, &pty);
+            // What is counted and not read yet comes before what is typed here.
+            if let Some(old) = old {
+                old.settled().await;
+            }
             connection.output.json(&StreamOutput::Typed { bytes: before }).await?;
             typist
         }
         None => Typist::nameless(),
     };
-    let pty = Arc::new(pty);
     let window = Window::default();
-    let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone()));
+    // The sender goes with this connection, and then nothing is shown any more.
+    let (ended, end) = watch::channel(false);
+    let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone(), end));
     let (keys, typed) = mpsc::channel(INPUT_QUEUE);
     let told = client.map(|_| connection.output.sender());
     let mut typing = tokio::spawn(type_in(typist, pty.clone(), typed, told));
@@ -98,6 +111,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
             () = connection.output.closed() => return leave(&pty, typing).await,
             over = &mut typing => match over {
                 Ok(Over::Elsewhere) => {
+                    pty.settled().await;
                     drop(hang_up);
                     cut(shown).await;
                     let fault = HostError::new(HostErrorCode::Failed, "This terminal goes on in another connection.");
@@ -109,8 +123,12 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                 Ok(Over::Ended) | Err(_) => break timeout(TMUX_DEADLINE, &mut exit).await.ok().and_then(Result::ok),
             },
             frame = connection.input.next() => match frame {
-                // Refused once typing is over, which says so by itself.
-                Ok(Some(Frame::Data(data))) => drop(keys.send(data).await),
+                Ok(Some(Frame::Data(data))) => match timeout(INPUT_DEADLINE, keys.send(data)).await {
+                    // Refused once typing is over, which says so by itself.
+                    Ok(Ok(()) | Err(_)) => {}
+                    // What was not counted is sent again by who comes back.
+                    Err(_) => return leave(&pty, typing).await,
+                },
                 Ok(Some(frame)) => match frame.parse() {
                     Ok(StreamInput::Resize { cols, rows }) => {
                         pty.resize(cols, rows);
@@ -138,9 +156,11 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
         }
     };
     typing.abort();
-    // The last of the screen: the other end of the pty is closed, so this ends by itself.
-    if timeout(TMUX_DEADLINE, &mut shown).await.is_err() {
-        shown.abort();
+    // The last of the screen goes out as it is taken. Nobody listens when nothing can be shown any more.
+    let _ended = ended.send(true);
+    tokio::select! {
+        _ = &mut shown => {}
+        gone = window.listen(&mut connection.input) => return Err(gone),
     }
     connection.output.finish(Ok(exit_output(status, false))).await?;
     window.linger(&mut connection.input).await;
@@ -186,6 +206,8 @@ async fn resized(pod: &Pod, client: u32, name: &str) {
 
 /// Until the viewer leaves or typing is over. `told` hears how much was taken.
 async fn type_in(typist: Typist, pty: Arc<Pty>, mut typed: mpsc::Receiver<Bytes>, told: Option<mpsc::Sender<Frame>>) -> Over {
+    // tmux takes keys as they are, once it has begun to.
+    pty.raw().await;
     while let Some(data) = typed.recv().await {
         let bytes = match typist.write(&pty, &data).await {
             Ok(bytes) => bytes,

@@ -5,7 +5,7 @@ use super::pty::Pty;
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 use uuid::Uuid;
 
@@ -35,6 +35,8 @@ struct Known {
 struct Count {
     /// Rises with every connection of this client; an older one types nothing any more.
     connection: u64,
+    /// The last connection's, while it is there.
+    pty: Weak<Pty>,
     bytes: u64,
 }
 
@@ -54,8 +56,13 @@ pub enum Over {
 }
 
 impl Clients {
-    /// This connection's share, and how much the client had typed before; None if nothing is known of it.
-    pub fn connect(&self, client: Client) -> (Typist, Option<u64>) {
+    /// This connection's share, where the client had typed until now if that is there still, and how much; None if nothing is known of it.
+    pub fn connect(&self, client: Client, pty: &Arc<Pty>) -> (Typist, Option<Arc<Pty>>, Option<u64>) {
+        let (typist, old, bytes) = self.take_over(client, Arc::downgrade(pty));
+        (typist, old.upgrade(), bytes)
+    }
+
+    fn take_over(&self, client: Client, pty: Weak<Pty>) -> (Typist, Weak<Pty>, Option<u64>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let used = known.values().map(|known| known.used).max().unwrap_or(0) + 1;
         if known.len() >= MOST_CLIENTS && !known.contains_key(&client) {
@@ -66,12 +73,12 @@ impl Clients {
         let entry = known.entry(client).or_insert_with(|| Known { count: Arc::default(), used });
         entry.used = used;
         let count = entry.count.clone();
-        let (connection, bytes) = {
+        let (connection, old, bytes) = {
             let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
             count.connection += 1;
-            (count.connection, count.bytes)
+            (count.connection, std::mem::replace(&mut count.pty, pty), count.bytes)
         };
-        (Typist { count, connection }, is_known.then_some(bytes))
+        (Typist { count, connection }, old, is_known.then_some(bytes))
     }
 }
 
@@ -123,6 +130,11 @@ mod tests {
         Client { terminal: "main".to_owned(), id: Uuid::from_u128(id) }
     }
 
+    fn connect(clients: &Clients, id: u128) -> (Typist, Option<u64>) {
+        let (typist, _, before) = clients.take_over(client(id), Weak::new());
+        (typist, before)
+    }
+
     fn write(typist: &Typist, bytes: usize) -> Result<u64, Over> {
         typist.step(|| Some(Ok(bytes))).map(|written| written.expect("ready").expect("written").1)
     }
@@ -130,25 +142,25 @@ mod tests {
     #[test]
     fn a_client_that_comes_back_learns_what_was_taken_and_its_old_connection_types_no_more() {
         let clients = Clients::default();
-        let (old, before) = clients.connect(client(1));
+        let (old, before) = connect(&clients, 1);
         assert_eq!(before, None);
         assert_eq!(write(&old, 3), Ok(3));
         assert!(matches!(old.step(|| None), Ok(None)), "what was not taken is not counted");
-        let (new, before) = clients.connect(client(1));
+        let (new, before) = connect(&clients, 1);
         assert_eq!(before, Some(3));
         assert_eq!(write(&old, 2), Err(Over::Elsewhere));
         assert_eq!(write(&new, 2), Ok(5));
-        assert_eq!(clients.connect(client(2)).1, None, "another client is counted by itself");
+        assert_eq!(connect(&clients, 2).1, None, "another client is counted by itself");
     }
 
     #[test]
     fn so_many_clients_are_known_and_the_longest_away_goes() {
         let clients = Clients::default();
         for id in 0..MOST_CLIENTS as u128 {
-            clients.connect(client(id));
+            connect(&clients, id);
         }
-        clients.connect(client(0));
-        clients.connect(client(u128::MAX));
+        connect(&clients, 0);
+        connect(&clients, u128::MAX);
         let known = clients.known.lock().unwrap();
         assert_eq!(known.len(), MOST_CLIENTS);
         assert!(known.contains_key(&client(0)) && !known.contains_key(&client(1)));

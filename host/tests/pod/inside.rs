@@ -294,6 +294,48 @@ async fn a_command_of_a_connection_has_a_terminal_if_it_wants_and_waits_for_who_
     left.until("ready").await;
     drop(left);
     while run(&host, pod, "pgrep -fc 'sleep 700[2]'").await.text() != "0" {}
+    // It goes on writing where nobody listens any more.
+    let mut left = host.connect().await;
+    let script = "(trap '' HUP; until [ -e go ]; do sleep 0.05; done; echo one && echo two && touch wrote) & echo begun; wait";
+    left.open(Command::Exec { pod, exec: windowed(script) }).await;
+    left.until("begun").await;
+    drop(left);
+    assert_eq!(run(&host, pod, "touch go; for wait in $(seq 300); do [ -e wrote ] && break; sleep 0.1; done; ls wrote").await.text(), "wrote");
+
+    // Of a terminal a command has the one end alone, or it would never see that its viewer has gone.
+    let mut shell = host.connect().await;
+    let pty = || Some(PtySize { cols: 80, rows: 24, term: "xterm".into() });
+    shell.open(Command::Exec { pod, exec: ExecSpec { pty: pty(), ..exec_spec(&["bash", "-c", "ls -l /proc/$$/fd; echo listed"]) } }).await;
+    let listed = shell.until("listed").await;
+    assert!(listed.contains("/dev/pts/") && !listed.contains("ptmx"), "{listed}");
+    // What it showed last waits for a slow viewer, also when it has ended.
+    let mut slow = host.connect().await;
+    let bytes = WINDOW + 40_000;
+    let script = format!("echo $$ >leader; head -c {bytes} /dev/zero | tr '\\0' x");
+    slow.open(Command::Exec { pod, exec: ExecSpec { pty: pty(), ..exec_spec(&["bash", "-c", &script]) } }).await;
+    let mut seen = 0;
+    while seen < WINDOW {
+        if let Frame::Data(data) = slow.frame().await.expect("a frame") {
+            seen += data.len();
+        }
+    }
+    assert_eq!(
+        run(
+            &host,
+            pod,
+            "for wait in $(seq 300); do kill -0 $(cat leader) || break; sleep 0.1; done 2>/dev/null; kill -0 $(cat leader) || echo ended"
+        )
+        .await
+        .text(),
+        "ended"
+    );
+    slow.say(StreamInput::Taken { bytes: u32::try_from(seen).unwrap() }).await;
+    assert_eq!(seen + slow.rest().await.out.len(), bytes);
+    // Nothing edits what is typed before tmux reads: the line discipline would cut this.
+    let mut eager = host.connect().await;
+    eager.open(Command::Terminal { pod, name: "eager".into(), cols: 80, rows: 24, client: None }).await;
+    eager.send(format!("echo {} | wc -c\r", "x".repeat(5000)).as_bytes()).await;
+    eager.until("5001").await;
     assert_eq!(run(&host, pod, "pgrep -fc 'sleep 700[1]'").await.text(), "1");
     assert_eq!(
         plane

@@ -9,20 +9,29 @@ use crate::{
     },
     ssh::Class,
 };
+use bytes::Bytes;
 use pinacle_app::{
     AppError, AppResult,
     backend::{TerminalConnection, TerminalInput, TerminalOutput, TerminalSize},
     ids::PodId,
     pods::Terminal,
 };
-use pinacle_host::protocol::{Command, Reply, StreamInput, StreamOutput};
-use std::time::Duration;
+use pinacle_host::{
+    frame::WINDOW_PIECES,
+    protocol::{Command, Reply, StreamInput, StreamOutput},
+};
+use std::{pin::pin, time::Duration};
 use time::OffsetDateTime;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use uuid::Uuid;
 
 /// Pieces of at most 32 KiB on their way in each direction; a full way holds up its sender.
 const ON_THE_WAY: usize = 16;
+/// Pieces that the pod may send without hearing that they were taken, and a few that say how it ended.
+const OUTPUT_WAITS: usize = WINDOW_PIECES + 8;
 const MAX_NAME: usize = 32;
 const MAX_SIDE: u16 = 1000;
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -64,7 +73,7 @@ pub async fn open(
     let (shown, output) = mpsc::channel(ON_THE_WAY);
     let (taken, takings) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
-        let mut outward = std::pin::pin!(outward(reader, &shown, taken));
+        let mut outward = pin!(outward(reader, &shown, taken));
         let last = tokio::select! {
             last = &mut outward => last,
             left = inward(&mut writer, &mut typed, takings) => match left {
@@ -81,6 +90,8 @@ pub async fn open(
                 }
                 Err(error) => Some(closed(&error)),
             },
+            // Whoever looked at it has gone, and has had time for what it had typed.
+            () = shown.closed() => None,
         };
         if let Some(last) = last
             && shown.send(last).await.is_err()
@@ -95,19 +106,68 @@ fn closed(error: &LinkError) -> TerminalOutput {
     TerminalOutput::Closed { reason: error.to_string() }
 }
 
-async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>, taken: mpsc::Sender<u32>) -> Option<TerminalOutput> {
+/// The connection to the host is read without ever waiting for this viewer: others have terminals on it, too.
+async fn outward(reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>, taken: mpsc::Sender<u32>) -> Option<TerminalOutput> {
+    let (pieces, waiting) = mpsc::channel(OUTPUT_WAITS);
+    let (tell_typed, typed) = watch::channel(None);
+    let mut forwarding = pin!(forward(waiting, typed, shown, taken));
+    tokio::select! {
+        last = read(reader, pieces, tell_typed) => {
+            forwarding.await;
+            last
+        }
+        () = &mut forwarding => None,
+    }
+}
+
+async fn read(mut reader: StreamReader, pieces: mpsc::Sender<Bytes>, tell_typed: watch::Sender<Option<TerminalOutput>>) -> Option<TerminalOutput> {
     loop {
         match reader.next().await {
             Ok(Received::Stdout(bytes) | Received::Stderr(bytes)) => {
-                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                shown.send(TerminalOutput::Data(bytes)).await.ok()?;
-                // Nobody says it any more where the viewer is leaving.
-                let _leaving = taken.send(length).await;
+                if pieces.try_send(bytes).is_err() {
+                    return Some(TerminalOutput::Closed { reason: "The pod sent more than it may.".to_owned() });
+                }
             }
-            Ok(Received::Message(StreamOutput::Typed { bytes })) => shown.send(TerminalOutput::Typed(bytes)).await.ok()?,
+            // Of several the last one counts.
+            Ok(Received::Message(StreamOutput::Typed { bytes })) => drop(tell_typed.send_replace(Some(TerminalOutput::Typed(bytes)))),
             Ok(Received::Message(StreamOutput::Exit { code, .. })) => return Some(TerminalOutput::Exit { code }),
             Ok(Received::Message(_)) => {}
             Err(error) => return Some(closed(&error)),
+        }
+    }
+}
+
+/// Hands on what was read until there is no more, or the viewer has gone; what it has taken the pod may send anew.
+async fn forward(
+    mut waiting: mpsc::Receiver<Bytes>,
+    mut typed: watch::Receiver<Option<TerminalOutput>>,
+    shown: &mpsc::Sender<TerminalOutput>,
+    taken: mpsc::Sender<u32>,
+) {
+    let mut told = None;
+    loop {
+        tokio::select! {
+            biased;
+            Ok(()) = typed.changed() => {}
+            piece = waiting.recv() => match piece {
+                Some(bytes) => {
+                    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    if shown.send(TerminalOutput::Data(bytes)).await.is_err() {
+                        return;
+                    }
+                    // Nobody says it any more where the viewer is leaving.
+                    let _leaving = taken.send(length).await;
+                    continue;
+                }
+                None if *typed.borrow() == told => return,
+                None => {}
+            },
+        }
+        told.clone_from(&typed.borrow_and_update());
+        if let Some(typed) = &told
+            && shown.send(typed.clone()).await.is_err()
+        {
+            return;
         }
     }
 }

@@ -177,7 +177,18 @@ async fn read(
                 Ok(Said::AckOut(bytes)) => drop(tell_shown.send_replace(bytes)),
                 Ok(Said::Resize { .. }) | Err(_) => return End::Closed("A message that is none of a terminal's.".to_owned()),
             },
-            Message::Close(_) => return End::Gone,
+            Message::Close(_) => {
+                let rest = async {
+                    while let Some(next) = waiting.next() {
+                        input.send(next).await?;
+                    }
+                    Ok::<_, mpsc::error::SendError<_>>(())
+                };
+                if !matches!(tokio::time::timeout(LEAVE, rest).await, Ok(Ok(()))) {
+                    tracing::debug!("what was typed last did not leave for the pod");
+                }
+                return End::Gone;
+            }
             Message::Ping(_) | Message::Pong(_) => {}
         }
         if waiting.is_too_much() {

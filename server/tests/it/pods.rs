@@ -739,6 +739,9 @@ async fn a_sandbox_that_ended_by_itself_is_brought_back_and_a_pods_disk_survives
     let host = number_of(&user.pod(&id).await);
     user.shell(&id, "echo mine > kept; sync").await;
     let before = inventory(host).await.boot_id;
+    // The newest wish, long answered, is a restart: that it was ended on purpose then says nothing of what comes.
+    user.wish(&id, "restart").await;
+    user.until(&id, "it is restarted", |pod| pod["status"] == "running" && pod["behind"] == false).await;
     on_host(
         host,
         &format!("runsc --root /run/pinacle/runsc kill {} KILL 2>/dev/null || pkill -KILL -f 'runsc-sandbox.*{id}'; true", id.replace('-', "")),
@@ -746,6 +749,63 @@ async fn a_sandbox_that_ended_by_itself_is_brought_back_and_a_pods_disk_survives
     user.until(&id, "it is seen and started again", |pod| pod["status"] != "running").await;
     user.until_status(&id, "running").await;
     assert_eq!(inventory(host).await.boot_id, before, "the host itself went on");
+    assert!(user.log(&id, "sandbox", "output").await.contains("The machine ended by itself"), "{:#?}", user.events(&id).await);
     assert_eq!(user.shell(&id, "cat kept").await, "mine\n");
+    user.delete(&id).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_a_job_has_left_on_its_way_goes_on_without_a_new_wish() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let user = fleet.newcomer().await;
+    let id = user.running().await;
+    let db = fleet.database().await;
+    // As after a worker's end, while it booted a machine anew that had ended by itself.
+    for status in ["starting", "queued", "stopping"] {
+        sqlx::query("UPDATE pods SET status = $2 WHERE id = $1::uuid").bind(&id).bind(status).execute(&db).await.expect("written");
+        user.until_status(&id, "running").await;
+    }
+    user.delete(&id).await;
+}
+
+#[tokio::test]
+async fn what_was_typed_just_before_a_terminal_is_closed_arrives() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let user = fleet.newcomer().await;
+    let id = user.running().await;
+    let mut first = Screen::open(&user, &id, "main", "").await;
+    first.types("echo ready-$((1+1))\r").await;
+    first.shows("ready-2").await;
+    for number in 0..8 {
+        let mut screen = Screen::open(&user, &id, "main", "").await;
+        screen.types(&format!("touch closed-{number}\r")).await;
+        screen.socket.close(None).await.expect("closed");
+    }
+    let all = user.shell(&id, "for wait in $(seq 400); do [ $(ls closed-* | wc -l) = 8 ] && break; sleep 0.1; done; ls closed-* | wc -l").await;
+    assert_eq!(all, "8\n");
+    user.delete(&id).await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_shows_nothing_and_types_much_holds_nobody_up() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let user = fleet.newcomer().await;
+    let id = user.running().await;
+    let mut stuck = Screen::open(&user, &id, "stuck", &format!("client={}", uuid::Uuid::new_v4())).await;
+    stuck.types("yes\r").await;
+    let mut seen = 0;
+    while seen < 1 << 20 {
+        if let Message::Binary(bytes) = stuck.next().await.expect("it stays open") {
+            seen += bytes.len();
+        }
+    }
+    // Nothing of it is acknowledged, so nothing more comes; each of these is answered in the pod.
+    for _ in 0..3000 {
+        stuck.types("x").await;
+    }
+    let mut other = Screen::open(&user, &id, "other", "").await;
+    other.types("echo fine-$((1+1))\r").await;
+    other.shows("fine-2").await;
+    drop(stuck);
     user.delete(&id).await;
 }

@@ -3,12 +3,15 @@
 use super::{Outcome, SOCKET, Wanted, Word};
 use crate::{
     frame::{FrameReader, write_json},
-    init::{Pod, children, sessions},
+    init::{
+        Pod, children,
+        pty::{Pair, size},
+        sessions,
+    },
     inside::{ASK_DEADLINE, DEV_UID},
 };
 use nix::{
     libc,
-    pty::{Winsize, openpty},
     sys::{
         signal::Signal,
         socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
@@ -147,7 +150,7 @@ fn start(pod: &Pod, wanted: &Wanted, descriptors: [OwnedFd; 3]) -> io::Result<St
         .env("LOGNAME", &wanted.user);
     command.env("SUDO_USER", "dev").env("SUDO_UID", DEV_UID.to_string()).env("SUDO_GID", DEV_UID.to_string()).env("SUDO_COMMAND", argv.join(" "));
 
-    let pty = if wanted.terminals.contains(&true) { Some(openpty(Some(&size(wanted.cols, wanted.rows)), None)?) } else { None };
+    let pty = if wanted.terminals.contains(&true) { Some(Pair::open(wanted.cols, wanted.rows)?) } else { None };
     let mut ends = Vec::with_capacity(3);
     for (descriptor, is_terminal) in descriptors.into_iter().zip(wanted.terminals) {
         match &pty {
@@ -171,10 +174,6 @@ fn start(pod: &Pod, wanted: &Wanted, descriptors: [OwnedFd; 3]) -> io::Result<St
     }
     let (child, exit) = pod.children.spawn_leader(&mut command).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", argv[0])))?;
     Ok((child.id(), exit, pty.map(|pty| pty.master)))
-}
-
-fn size(cols: u16, rows: u16) -> Winsize {
-    Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 fn resize(master: &OwnedFd, leader: u32, cols: u16, rows: u16) {
