@@ -90,6 +90,39 @@ export default {
     }
   },
 
+  "the frame's own ways lead somewhere from every page": as("member", async ({ page, errors }) => {
+    await page.goto(`${BASE}/account`);
+    await hydrated(page);
+    await page.keyboard.press("?");
+    const keys = page.getByRole("dialog", { name: "Keys" });
+    await keys.waitFor();
+    await page.keyboard.press("Escape");
+    await keys.waitFor({ state: "hidden" });
+    // The next stop behind the skip link is in the page, not in the bar.
+    await page.getByRole("link", { name: "Skip to content" }).focus();
+    await page.keyboard.press("Enter");
+    await page.waitForURL(`${BASE}/account#main`);
+    await page.keyboard.press("Tab");
+    assert.ok(await page.evaluate(() => document.activeElement.closest("main") !== null));
+    // A menu goes with the page that it was opened on.
+    await page.getByRole("button", { name: /^Account: / }).click();
+    const menu = page.locator("#account");
+    await menu.getByRole("link", { name: "API tokens" }).click();
+    await menu.waitFor({ state: "hidden" });
+    assert.deepEqual(errors, []);
+  }),
+
+  "Enter in the search for a repository chooses, and makes no pod": as("owner", async ({ page, errors }) => {
+    await page.goto(`${BASE}/pods/new`);
+    await hydrated(page);
+    const search = page.getByRole("searchbox", { name: "Search your repositories or paste an address" });
+    await search.fill("node-site");
+    await search.press("Enter");
+    await page.waitForFunction(() => document.querySelector("input[type=radio][value='owner/node-site']")?.checked);
+    assert.ok(page.url().startsWith(`${BASE}/pods/new`), page.url());
+    assert.deepEqual(errors, []);
+  }),
+
   async "a handle is changed, a taken one refused at its field, and a theme is kept"() {
     const { page, errors, close } = await open({ colorScheme: "light" });
     const other = await open();

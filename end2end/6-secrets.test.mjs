@@ -100,6 +100,29 @@ export default {
     }
   }),
 
+  "what an import says that it goes into is what it goes into": as("operator", async ({ page, errors, api }) => {
+    const [known, added] = [named("KNOWN"), named("ADDED")];
+    try {
+      for (const project_ref of ["acme/api", "acme/shop"]) await api.ask("POST", "/secrets", { name: known, value: "x", project_ref });
+      await show(page);
+      await page.getByRole("button", { name: "Import .env" }).click();
+      await page.getByLabel("File").setInputFiles({ name: ".env", mimeType: "text/plain", buffer: Buffer.from(`${added}=1`) });
+      const dialog = page.getByRole("dialog", { name: "Import .env" });
+      await row(dialog, added).getByText("created").waitFor();
+      const into = dialog.getByLabel("into");
+      assert.equal(await into.inputValue(), "", "the team, for that is the page's view");
+      await into.selectOption("acme/shop");
+      await row(dialog, added).getByText("created").waitFor();
+      await dialog.getByRole("button", { name: "Import 1 secret" }).click();
+      await dialog.waitFor({ state: "hidden" });
+      const { items } = await api.ask("GET", "/secrets?limit=100");
+      assert.equal(items.find((secret) => secret.name === added).project_ref, "acme/shop");
+      assert.deepEqual(errors, []);
+    } finally {
+      await forget(api, [known, added]);
+    }
+  }),
+
   "secrets are renamed, searched and deleted, and the address says which pod they are for": as("operator", async ({ page, errors, api }) => {
     const [name, other, renamed] = [named("ONE"), named("TWO"), named("THREE")];
     try {

@@ -222,7 +222,6 @@ class PinacleTerminal extends HTMLElement {
     this.told = 0;
     socket.onopen = () => {
       if (this.socket !== socket) return;
-      this.tries = 0;
       // The server sends the screen, or the log, again.
       this.term.reset();
       this.show('Connected', 'running');
@@ -245,6 +244,8 @@ class PinacleTerminal extends HTMLElement {
   draw(socket, bytes) {
     this.term.write(bytes, () => {
       if (this.socket !== socket) return;
+      // A refusal comes over an open socket, too: only what is shown says that it worked.
+      this.tries = 0;
       this.drawn += bytes.length;
       if (this.drawn - this.told >= ACK_EVERY) {
         this.told = this.drawn;

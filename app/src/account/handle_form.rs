@@ -3,6 +3,7 @@
 use super::Me;
 use super::api::SetHandle;
 use crate::error::AppError;
+use crate::ui::once::once;
 use crate::ui::problem::FieldError;
 use leptos::form::ActionForm;
 use leptos::prelude::*;
@@ -25,7 +26,7 @@ pub fn HandleForm(me: RwSignal<Me>) -> impl IntoView {
             <header>
                 <h2 id="h-handle">"Handle"</h2>
             </header>
-            <ActionForm action=action>
+            <ActionForm action=action on:submit:capture=once(action.pending())>
                 <div class="field">
                     <label for="my-handle">"Stands in the addresses of your previews"</label>
                     <input

@@ -9,6 +9,7 @@ use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog, Opens, close, open};
 use crate::ui::icon::{Icon, Shape};
 use crate::ui::list::{Column, List};
+use crate::ui::once::once;
 use crate::ui::problem::FieldError;
 use crate::ui::time::{day, millis};
 use crate::ui::toast::Notice;
@@ -176,7 +177,7 @@ fn Create(tokens: RwSignal<Vec<ApiToken>>, made: RwSignal<Option<NewTokenMade>>)
     let general = move || refused.with(|error| error.as_ref().filter(|error| error.fields.is_empty()).map(|error| error.message.clone()));
     view! {
         <Dialog id=CREATE title="Create token">
-            <ActionForm action=action attr:class="body">
+            <ActionForm action=action on:submit:capture=once(action.pending()) attr:class="body">
                 <div class="field">
                     <label for="token-name">"Name"</label>
                     <input

@@ -6,6 +6,7 @@ use crate::error::AppError;
 use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog};
 use crate::ui::icon::Shape;
+use crate::ui::once::once;
 use crate::ui::problem::FieldError;
 use crate::ui::status::Status;
 use leptos::form::ActionForm;
@@ -92,7 +93,7 @@ fn Ask(action: ServerAction<AddHost>, refused: RwSignal<Option<AppError>>) -> im
         }
     };
     view! {
-        <ActionForm action=action attr:class="body">
+        <ActionForm action=action on:submit:capture=once(action.pending()) attr:class="body">
             <p>"Any Linux machine with gVisor. It takes pods as soon as it has reported."</p>
             <input type="hidden" name="transport" value="ssh" />
             {field("name", "Name", "Lower-case letters, digits and hyphens, such as host-g", true)}

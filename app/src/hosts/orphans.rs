@@ -138,9 +138,12 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
     let wrong =
         move |field: &'static str| Signal::derive(move || refused.with(|error| error.as_ref().and_then(|error| error.of(field).map(str::to_owned))));
     let general = move || refused.with(|error| error.as_ref().filter(|error| error.fields.is_empty()).map(|error| error.message.clone()));
+    let wrong_tier = wrong("tier");
+    let busy = RwSignal::new(false);
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        let Some(orphan) = adopting.get_untracked() else { return };
+        let Some(orphan) = adopting.get_untracked().filter(|_| !busy.get_untracked()) else { return };
+        busy.set(true);
         let (owner, name, tier) = (owner.get_untracked(), name.get_untracked(), tier.get_untracked());
         spawn_local(async move {
             match adopt_orphan(orphan.host_id, orphan.pod, owner.trim().to_owned(), name.trim().to_owned(), tier).await {
@@ -154,6 +157,7 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
                     refused.try_set(Some(error));
                 }
             }
+            busy.try_set(false);
         });
     };
     let text = move |field: &'static str, label: &'static str, hint: &'static str, value: RwSignal<String>| {
@@ -193,6 +197,7 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
                     <select
                         class="select"
                         id="adopt-tier"
+                        aria-invalid=move || wrong_tier.get().map(|_| "true")
                         aria-describedby="tier-adopt"
                         prop:value=tier
                         on:change=move |event| tier.set(event_target_value(&event))
@@ -202,13 +207,13 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
                             .map(|tier| view! { <option value=tier.as_str()>{format!("{}: {} GB of disk", tier.as_str(), tier.disk_gb())}</option> })
                             .collect_view()}
                     </select>
-                    <FieldError id="tier-adopt" message=wrong("tier") />
+                    <FieldError id="tier-adopt" message=wrong_tier />
                 </div>
                 <p class="note bad" role="alert" hidden=move || general().is_none()>
                     {general}
                 </p>
                 <p class="acts">
-                    <button type="submit" class="btn primary">
+                    <button type="submit" class="btn primary" aria-disabled=move || busy.get().then_some("true")>
                         "Adopt"
                     </button>
                     <Closes dialog=ADOPT class="btn quiet">

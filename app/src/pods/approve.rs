@@ -27,6 +27,9 @@ pub fn Approve(pod: RwSignal<Pod>) -> impl IntoView {
             let digest = digest.clone();
             move |event: leptos::ev::SubmitEvent| {
                 event.prevent_default();
+                if sending.get_untracked() {
+                    return;
+                }
                 let digest = digest.clone();
                 sending.set(true);
                 spawn_local(async move {

@@ -77,7 +77,13 @@ impl Feed {
             marks: RwSignal::new(start.events.into_iter().filter(|event| event.kind != EventKind::Output).collect()),
             cutter: StoredValue::new(cutter),
         };
-        Effect::new(move || feed.follow());
+        // Of a pod that is gone there is no news.
+        let gone = Memo::new(move |_| feed.pod.with(|pod| pod.status == PodStatus::Deleted));
+        Effect::new(move || {
+            if !gone.get() {
+                feed.follow();
+            }
+        });
         feed.follow_month();
         feed
     }

@@ -24,6 +24,10 @@ pub fn Files(feed: Feed) -> impl IntoView {
         let address = address.clone();
         move |_| {
             let Some(file) = chosen.get_untracked().and_then(|input| input.files()).and_then(|files| files.get(0)) else { return };
+            // Chosen again, the same file counts as chosen again.
+            if let Some(input) = chosen.get_untracked() {
+                input.set_value("");
+            }
             if file.size() > MOST_BYTES {
                 return notice.say("A file can have 1 GiB at most.");
             }

@@ -147,6 +147,16 @@ pub fn RepositoryField(
                             aria-describedby="repository-err"
                             prop:value=move || search.get()
                             on:input=move |event| search.set(event_target_value(&event))
+                            on:keydown=move |event| {
+                                if event.key() == "Enter" {
+                                    // Of a search, not of the whole form: it chooses what it has found.
+                                    event.prevent_default();
+                                    let found = if search.with_untracked(String::is_empty) { None } else { shown().into_iter().next() };
+                                    if let Some(one) = found {
+                                        repository.set(one.full_name);
+                                    }
+                                }
+                            }
                         />
                     </div>
                     {move || address.get().map(|address| {

@@ -5,6 +5,7 @@ use super::storeys::Storeys;
 use super::{Reach, SecretsView};
 use crate::error::AppError;
 use crate::ui::dialog::{Closes, Dialog, close};
+use crate::ui::once::once;
 use crate::ui::problem::FieldError;
 use crate::ui::toast::Notice;
 use leptos::form::ActionForm;
@@ -43,7 +44,7 @@ pub fn AddDialog(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl Into
     let first = Memo::new(move |_| shown.with(|view| view.project.clone().or_else(|| view.projects.first().cloned()).unwrap_or_default()));
     view! {
         <Dialog id=ADD title="Add secret">
-            <ActionForm action node_ref=form attr:class="body" attr:id="add-secret-form" attr:autocomplete="off">
+            <ActionForm action on:submit:capture=once(action.pending()) node_ref=form attr:class="body" attr:id="add-secret-form" attr:autocomplete="off">
                 <input type="hidden" name="team" value=move || shown.with(|view| view.team.id.to_string()) />
                 <div class="field">
                     <label for="secret-name">"Name"</label>

@@ -285,6 +285,9 @@ pub fn ImportDialog(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl I
 fn About(file: File, shown: RwSignal<SecretsView>, name: String, lines: usize) -> impl IntoView {
     let team = shown.with_untracked(|view| view.team.name.clone());
     let projects = shown.with_untracked(|view| view.projects.clone());
+    // A select takes its value before it has the option for it: what it shows at first is said at the option.
+    let first = file.into.get_untracked();
+    let of_team = first.is_empty();
     view! {
         <p class="ask-for">
             <code>{name}</code>
@@ -302,10 +305,11 @@ fn About(file: File, shown: RwSignal<SecretsView>, name: String, lines: usize) -
                 {projects
                     .into_iter()
                     .map(|project| {
-                        view! { <option value=project.clone()>{project.clone()}</option> }
+                        let chosen = project == first;
+                        view! { <option value=project.clone() selected=chosen>{project.clone()}</option> }
                     })
                     .collect_view()}
-                <option value="">{team}</option>
+                <option value="" selected=of_team>{team}</option>
             </select>
         </p>
     }

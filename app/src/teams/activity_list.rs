@@ -33,9 +33,15 @@ pub fn ActivityList(shown: Shown) -> impl IntoView {
         let query = if kind.is_empty() { String::new() } else { format!("?kind={kind}") };
         format!("/live/teams/{}/activity.csv{query}", shown.id())
     };
+    // A second press while the first is on its way would bring the same once more.
+    let busy = RwSignal::new(false);
     let older = move |_| {
         let Some(cursor) = shown.all.with_untracked(|all| all.activity.next_cursor.clone()) else { return };
         let (id, kind) = (shown.id(), shown.kind.get_untracked());
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
         spawn_local(async move {
             let query = ActivityQuery { kind: Some(kind).filter(|kind| !kind.is_empty()), cursor: Some(cursor), ..ActivityQuery::default() };
             match team_activity(id, query).await {
@@ -45,6 +51,7 @@ pub fn ActivityList(shown: Shown) -> impl IntoView {
                 })),
                 Err(error) => notice.say(error.message),
             }
+            busy.try_set(false);
         });
     };
     view! {

@@ -64,6 +64,7 @@ pub fn EndDialog(shown: Shown) -> impl IntoView {
                         required
                         autocomplete="off"
                         spellcheck="false"
+                        aria-invalid=move || refused.with(Option::is_some).then_some("true")
                         aria-describedby="delete-team-err"
                         on:input=move |event| {
                             refused.set(None);

@@ -1,10 +1,11 @@
 //! Where an invitation's link leads: what it is for, and the one button that accepts it. Its team's owners find the link there.
 
-use super::{InvitationShown, PassOn, TeamRole};
 use super::api::{AcceptInvitation, get_invitation};
+use super::{InvitationShown, PassOn, TeamRole};
 use crate::error::{AppError, ErrorCode};
 use crate::ui::clock::Until;
 use crate::ui::copy::Copy;
+use crate::ui::once::once;
 use crate::ui::problem::answer_with;
 use crate::ui::time::day;
 use leptos::form::ActionForm;
@@ -60,7 +61,7 @@ fn Open(shown: InvitationShown, code: String) -> impl IntoView {
         <p class="note bad" role="alert" hidden=move || refused.with(Option::is_none)>
             {message}
         </p>
-        <ActionForm action=action>
+        <ActionForm action=action on:submit:capture=once(action.pending())>
             <input type="hidden" name="code" value=code />
             <p class="acts">
                 <button type="submit" class="btn primary large" aria-disabled=move || action.pending().get().then_some("true")>

@@ -13,6 +13,7 @@ use crate::ui::clock::Ago;
 use crate::ui::dialog::{Closes, Dialog, close, open};
 use crate::ui::icon::Icon;
 use crate::ui::list::{Column, List};
+use crate::ui::once::once;
 use crate::ui::problem::FieldError;
 use crate::ui::refusal::bear;
 use crate::ui::time::{day, exact, machine, thousands};
@@ -40,9 +41,15 @@ pub fn Members(shown: Shown, personal: bool) -> impl IntoView {
         leaving.set(Some(member));
         open(REMOVE);
     });
+    // A second press while the first is on its way would bring the same once more.
+    let busy = RwSignal::new(false);
     let more = move |_| {
         let Some(cursor) = shown.all.with_untracked(|all| all.members.next_cursor.clone()) else { return };
         let id = shown.id();
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
         spawn_local(async move {
             match list_members(id, Some(cursor)).await {
                 Ok(page) => drop(shown.all.try_update(|all| {
@@ -51,6 +58,7 @@ pub fn Members(shown: Shown, personal: bool) -> impl IntoView {
                 })),
                 Err(error) => notice.say(error.message),
             }
+            busy.try_set(false);
         });
     };
     view! {
@@ -119,7 +127,7 @@ fn InviteForm(shown: Shown) -> impl IntoView {
         Signal::derive(move || refused.with(|error| error.as_ref().map(|error| error.of("github_login").unwrap_or(error.at("email")).to_owned())));
     let id = shown.id();
     view! {
-        <ActionForm action=action attr:class="tools invite" attr:aria-label="Invite">
+        <ActionForm action=action on:submit:capture=once(action.pending()) attr:class="tools invite" attr:aria-label="Invite">
             <input type="hidden" name="id" value=id.to_string() />
             <div class="field">
                 <label class="sr" for="who">
@@ -171,14 +179,17 @@ fn Row(shown: Shown, member: Member, personal: bool, ask: Callback<Member>) -> i
     let own = shown.me == Some(user);
     let face: String = member.login.chars().take(1).collect();
     let login = member.login.clone();
+    let before = member.role;
     let change = move |event: leptos::ev::Event| {
         let role = ROLES.into_iter().find(|role| role.as_str() == event_target_value(&event));
         let Some(role) = role else { return };
+        let select = event_target::<web_sys::HtmlSelectElement>(&event);
         spawn_local(async move {
             if let Err(error) = change_member(id, user, role).await {
+                // What was refused goes back to what it is.
+                select.set_value(before.as_str());
                 notice.say(error.message);
             }
-            // What was refused goes back to what it is.
             shown.changed();
         });
     };

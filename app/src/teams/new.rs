@@ -3,6 +3,7 @@
 use super::TeamName;
 use super::api::CreateTeam;
 use crate::error::AppError;
+use crate::ui::once::once;
 use crate::ui::problem::FieldError;
 use leptos::form::ActionForm;
 use leptos::prelude::*;
@@ -32,7 +33,7 @@ pub fn NewTeamPage() -> impl IntoView {
                     <p class="sub">"A team shares pods and secrets. You are its first owner."</p>
                 </div>
             </div>
-            <ActionForm action=action attr:class="narrow">
+            <ActionForm action=action on:submit:capture=once(action.pending()) attr:class="narrow">
                 <div class="field">
                     <label for="team-name">"Name"</label>
                     <input

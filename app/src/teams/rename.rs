@@ -22,9 +22,14 @@ pub fn RenameDialog(shown: Shown) -> impl IntoView {
         let typed = TeamName::parse(&name.read()).err().map(|error| error.to_string());
         typed.or_else(|| refused.with(|error| error.as_ref().map(|error| error.at("name").to_owned())))
     });
+    let busy = RwSignal::new(false);
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let Ok(new) = TeamName::parse(&name.read_untracked()) else { return };
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
         let id = shown.id();
         spawn_local(async move {
             match rename_team(id, new.to_string()).await {
@@ -35,6 +40,7 @@ pub fn RenameDialog(shown: Shown) -> impl IntoView {
                 }
                 Err(error) => drop(refused.try_set(Some(error))),
             }
+            busy.try_set(false);
         });
     };
     view! {

@@ -2,10 +2,9 @@
 
 use super::Team;
 use super::place::{pods_of, slug_here};
+use crate::ui::dialog::hide;
 use crate::ui::icon::Icon;
-use crate::ui::refusal::bear;
 use leptos::prelude::*;
-use wasm_bindgen::JsCast;
 
 const MENU: &str = "teams";
 
@@ -23,7 +22,7 @@ pub fn TeamSwitcher(teams: Vec<Team>) -> impl IntoView {
             <span class="teamname">{name}</span>
             <Icon name="updown" />
         </button>
-        <div class="menu from-start" id=MENU popover="auto" on:click=|_| hide()>
+        <div class="menu from-start" id=MENU popover="auto" on:click=|_| hide(MENU)>
             <p>"Teams"</p>
             <a href="/" aria-current=move || slug.with(Option::is_none).then_some("true")>
                 "All teams"
@@ -51,14 +50,6 @@ pub fn TeamSwitcher(teams: Vec<Team>) -> impl IntoView {
                 "New team"
             </a>
         </div>
-    }
-}
-
-/// A link inside leads on within the document: the menu would stay open over the next page.
-fn hide() {
-    let menu = document().get_element_by_id(MENU).and_then(|menu| menu.dyn_into::<web_sys::HtmlElement>().ok());
-    if let Some(menu) = menu {
-        bear("Closing the menu", menu.hide_popover());
     }
 }
 

@@ -19,6 +19,15 @@ pub fn close(id: &str) {
     }
 }
 
+/// Closes a menu. A link inside leads on within the document: it would stay open over the next page.
+pub fn hide(id: &str) {
+    use wasm_bindgen::JsCast;
+    let menu = document().get_element_by_id(id).and_then(|menu| menu.dyn_into::<web_sys::HtmlElement>().ok());
+    if let Some(menu) = menu {
+        bear("Closing the menu", menu.hide_popover());
+    }
+}
+
 fn find(id: &str) -> Option<web_sys::HtmlDialogElement> {
     use wasm_bindgen::JsCast;
     document().get_element_by_id(id)?.dyn_into().ok()

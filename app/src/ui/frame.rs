@@ -69,7 +69,7 @@ pub fn Framed(children: Children) -> impl IntoView {
     };
     view! {
         <Hatches />
-        <a class="skip" href="#main">
+        <a class="skip" href="#main" rel="external">
             "Skip to content"
         </a>
         <header class="bar">

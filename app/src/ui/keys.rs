@@ -12,7 +12,7 @@ use leptos_router::hooks::use_navigate;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, KeyboardEvent};
 
-const KEYS: &str = "keys";
+const KEYS: &str = "all-keys";
 /// The browser's own setting: absent means on.
 const SWITCH: &str = "single-letter-keys";
 

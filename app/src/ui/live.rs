@@ -2,9 +2,13 @@
 
 use super::clock::{Clock, now_millis};
 use super::icon::Shape;
+use super::problem::sign_in_again;
 use super::status::Status;
 use super::time;
+use crate::account::api::account;
+use crate::error::ErrorCode;
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,7 +29,9 @@ pub enum Link {
 
 /// A loss is shown when it lasts: shorter ones mend unseen.
 const SHOWN_AFTER_MS: i64 = 3000;
+/// After an answer that was a refusal; twice as long after each, up to a limit.
 const RETRY: Duration = Duration::from_secs(2);
+const RETRY_AT_MOST: Duration = Duration::from_secs(32);
 
 struct Source {
     source: EventSource,
@@ -60,7 +66,14 @@ pub fn listen_again(url: impl Fn() -> String + 'static, on_news: impl Fn(&str) +
         });
         link.set(Link::Idle);
     });
-    connect(slot, link, url, on_news, on_open, Rc::new(Cell::new(now_millis())));
+    connect(slot, link, url, on_news, on_open, Rc::new(Past { last_news: Cell::new(now_millis()), retry: Cell::new(RETRY) }));
+}
+
+/// Of all connections to one stream.
+struct Past {
+    last_news: Cell<i64>,
+    /// How soon the next one is tried where the last was refused.
+    retry: Cell<Duration>,
 }
 
 fn connect(
@@ -69,13 +82,13 @@ fn connect(
     url: Rc<impl Fn() -> String + 'static>,
     on_news: Rc<impl Fn(&str) + 'static>,
     on_open: Rc<impl Fn() + 'static>,
-    last_news: Rc<Cell<i64>>,
+    past: Rc<Past>,
 ) {
     let Ok(source) = EventSource::new(&url()) else { return };
     let news = {
-        let (on_news, last_news) = (on_news.clone(), last_news.clone());
+        let (on_news, past) = (on_news.clone(), past.clone());
         Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            last_news.set(now_millis());
+            past.last_news.set(now_millis());
             link.set(Link::Live);
             if let Some(text) = event.data().as_string() {
                 on_news(&text);
@@ -83,9 +96,10 @@ fn connect(
         })
     };
     let open = {
-        let (on_open, last_news) = (on_open.clone(), last_news.clone());
+        let (on_open, past) = (on_open.clone(), past.clone());
         Closure::<dyn FnMut()>::new(move || {
-            last_news.set(now_millis());
+            past.last_news.set(now_millis());
+            past.retry.set(RETRY);
             link.set(Link::Live);
             on_open();
         })
@@ -94,20 +108,28 @@ fn connect(
         let source = source.clone();
         Closure::<dyn FnMut()>::new(move || {
             if link.get_untracked() == Link::Live {
-                last_news.set(now_millis());
+                past.last_news.set(now_millis());
             }
-            link.set(Link::Lost { last_news: last_news.get() });
+            link.set(Link::Lost { last_news: past.last_news.get() });
             // The browser tries again by itself unless the answer was an error.
             if source.ready_state() == EventSource::CLOSED {
-                let (url, on_news, on_open, last_news) = (url.clone(), on_news.clone(), on_open.clone(), last_news.clone());
+                spawn_local(async {
+                    // Which one it was is not said here.
+                    if account().await.is_err_and(|error| error.code == ErrorCode::Unauthenticated) {
+                        sign_in_again();
+                    }
+                });
+                let (url, on_news, on_open, past) = (url.clone(), on_news.clone(), on_open.clone(), past.clone());
+                let wait = past.retry.get();
+                past.retry.set((wait * 2).min(RETRY_AT_MOST));
                 set_timeout(
                     move || {
                         let gone = slot.try_with_value(|held| held.is_none()).unwrap_or(true);
                         if !gone {
-                            connect(slot, link, url, on_news, on_open, last_news);
+                            connect(slot, link, url, on_news, on_open, past);
                         }
                     },
-                    RETRY,
+                    wait,
                 );
             }
         })

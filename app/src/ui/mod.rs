@@ -12,6 +12,7 @@ pub mod keys;
 pub mod list;
 pub mod live;
 pub mod not_found;
+pub mod once;
 pub mod palette;
 mod palette_items;
 pub mod problem;

@@ -2,6 +2,7 @@
 
 use super::icon::Icon;
 use super::not_found::NotFound;
+use super::refusal::bear;
 use super::status::Status;
 use crate::error::{AppError, ErrorCode};
 use leptos::prelude::*;
@@ -12,18 +13,26 @@ pub fn answer_with(#[cfg_attr(not(feature = "ssr"), expect(unused_variables, rea
     crate::server::set_status(code);
 }
 
-/// In place of a page: not found, or what happened and a way to try again. Nothing for somebody who isn't
-/// signed in: the frame sends those on.
+/// In place of a page: not found, or what happened and a way to try again. Nothing for somebody who isn't signed in: on the
+/// server the frame sends those on, and in the browser, where a session has ended since, the page is asked for again.
 #[component]
 pub fn Problem(error: AppError, #[prop(into)] what: String) -> impl IntoView {
     match error.code {
-        ErrorCode::Unauthenticated => ().into_any(),
+        ErrorCode::Unauthenticated => {
+            Effect::new(sign_in_again);
+            ().into_any()
+        }
         ErrorCode::NotFound => view! { <NotFound /> }.into_any(),
         code => {
             answer_with(code.status());
             view! { <Failed message=error.message what /> }.into_any()
         }
     }
+}
+
+/// The server sends who is signed in no more to where they sign in, and from there back to here.
+pub fn sign_in_again() {
+    bear("The way to signing in", window().location().reload());
 }
 
 /// A part of a page that could not be loaded.
