@@ -25,5 +25,5 @@ token: ## print an API token on the running stack (LOGIN=owner)
 fmt: setup ## format the code
 	@dev/lint.sh format
 
-lint: setup ## clippy, on the workspace and on the pages for wasm32
+lint: setup ## build everything, with clippy as the compiler
 	@dev/lint.sh clippy

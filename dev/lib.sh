@@ -23,6 +23,9 @@ BIN="$DATA/bin"
 # What is built and run: debug, or release for what is measured.
 export PINACLE_BUILD="${PINACLE_BUILD:-debug}"
 BUILT_IN="$CARGO_TARGET_DIR/$PINACLE_BUILD"
+# Debug builds are linted as they are compiled: to a linter of its own, every dependency would be compiled once more.
+LINTER="$(dirname "${RUSTC:-/usr/bin/rustc}")/clippy-driver"
+if [ "$PINACLE_BUILD" = debug ] && [ -x "$LINTER" ]; then export RUSTC_WORKSPACE_WRAPPER="$LINTER"; else unset RUSTC_WORKSPACE_WRAPPER; fi
 # Everything that the kernel knows by name carries this: namespaces, cgroups, links.
 PREFIX="pinacle-$STACK"
 # Links have at most 15 characters.
@@ -39,7 +42,8 @@ LAN_ADDRESS=192.168.77.1
 
 # Our own packages but the pages in the browser, always built together: cargo compiles what they share anew for each set of
 # packages and features that it is asked for.
-NATIVE=(-p pinacle-app -p pinacle-server -p pinacle-host -p pinacle-dev-github --features pinacle-host/daemon)
+NATIVE=(-p pinacle-app -p pinacle-server -p pinacle-host -p pinacle-dev-github -p pinacle-bench-queue -p pinacle-bench-sealing
+  --features pinacle-host/daemon)
 
 # Holds the API against its document; installed by setup.sh, run by api.sh.
 SCHEMATHESIS_VERSION=4.32.5

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Format and lint, as `make fmt`, `make lint` and `make test` do it.
-# Usage: lint.sh format | check-format | clippy | clippy-workspace | clippy-wasm
+# Usage: lint.sh format | check-format | clippy
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
@@ -10,9 +10,14 @@ sources() { git ls-files -z --cached --others --exclude-standard '*.rs'; }
 case "${1:-}" in
   format) sources | xargs -0 "$RUSTFMT" --edition 2024 ;;
   check-format) sources | xargs -0 "$RUSTFMT" --edition 2024 --check ;;
-  clippy) "$0" clippy-workspace && "$0" clippy-wasm ;;
-  clippy-workspace) cargo clippy --quiet --workspace --all-targets --features pinacle-host/daemon -- -D warnings ;;
-  # Alone: a build of the workspace unifies features and would hide what the browser lacks.
-  clippy-wasm) cargo clippy --quiet -p pinacle-frontend --target wasm32-unknown-unknown -- -D warnings ;;
-  *) die "usage: lint.sh format | check-format | clippy | clippy-workspace | clippy-wasm" ;;
+  # All that is built, programs, pages and tests, is linted by the compiler that builds it; cargo says again what it has said before.
+  clippy)
+    [ -n "${RUSTC_WORKSPACE_WRAPPER:-}" ] || die "there is no clippy-driver beside $RUSTC"
+    log="$(mktemp)"
+    trap 'rm -f "$log"' EXIT
+    { "$ROOT/dev/build.sh" && cargo test --quiet "${NATIVE[@]}" --no-run; } 2>&1 | tee "$log"
+    # cargo-leptos has it in colours.
+    if grep -qE '^[^a-z]*([0-9;]*m)*warning' "$log"; then die "a warning is a fault"; fi
+    ;;
+  *) die "usage: lint.sh format | check-format | clippy" ;;
 esac
