@@ -296,7 +296,7 @@ async fn a_command_of_a_connection_has_a_terminal_if_it_wants_and_waits_for_who_
     while run(&host, pod, "pgrep -fc 'sleep 700[2]'").await.text() != "0" {}
     // It goes on writing where nobody listens any more.
     let mut left = host.connect().await;
-    let script = "(trap '' HUP; until [ -e go ]; do sleep 0.05; done; echo one && echo two && touch wrote) & echo begun; wait";
+    let script = "(trap '' HUP; echo begun; until [ -e go ]; do sleep 0.05; done; echo one && echo two && touch wrote) & wait";
     left.open(Command::Exec { pod, exec: windowed(script) }).await;
     left.until("begun").await;
     drop(left);
@@ -331,11 +331,16 @@ async fn a_command_of_a_connection_has_a_terminal_if_it_wants_and_waits_for_who_
     );
     slow.say(StreamInput::Taken { bytes: u32::try_from(seen).unwrap() }).await;
     assert_eq!(seen + slow.rest().await.out.len(), bytes);
-    // Nothing edits what is typed before tmux reads: the line discipline would cut this.
+    // Nothing edits what is typed before tmux reads it: the line discipline would cut this.
+    let terminal = || Command::Terminal { pod, name: "eager".into(), cols: 80, rows: 24, client: None };
+    let mut first = host.connect().await;
+    first.open(terminal()).await;
+    first.send(b"stty raw -echo; echo ready-$((1+1)); head -c $((5999+1)) | wc -c; stty sane\r").await;
+    first.until("ready-2").await;
     let mut eager = host.connect().await;
-    eager.open(Command::Terminal { pod, name: "eager".into(), cols: 80, rows: 24, client: None }).await;
-    eager.send(format!("echo {} | wc -c\r", "x".repeat(5000)).as_bytes()).await;
-    eager.until("5001").await;
+    eager.open(terminal()).await;
+    eager.send(&[b'x'; 6000]).await;
+    eager.until("6000").await;
     assert_eq!(run(&host, pod, "pgrep -fc 'sleep 700[1]'").await.text(), "1");
     assert_eq!(
         plane
