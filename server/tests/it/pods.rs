@@ -792,7 +792,7 @@ async fn a_viewer_that_shows_nothing_and_types_much_holds_nobody_up() {
     let user = fleet.newcomer().await;
     let id = user.running().await;
     let mut stuck = Screen::open(&user, &id, "stuck", &format!("client={}", uuid::Uuid::new_v4())).await;
-    stuck.types("yes\r").await;
+    stuck.types("head -c 3000000 /dev/urandom | base64 -w0\r").await;
     let mut seen = 0;
     while seen < 1 << 20 {
         if let Message::Binary(bytes) = stuck.next().await.expect("it stays open") {

@@ -46,13 +46,17 @@ impl Screen {
 
     /// The next message that is none of the connection's own.
     pub async fn next(&mut self) -> Option<Message> {
-        loop {
-            match timeout(SOON, self.socket.next()).await.expect("something in time")? {
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(message) => return Some(message),
-                Err(_) => return None,
+        // Its pings are nothing in themselves, and give nobody more time.
+        let others = async {
+            loop {
+                match self.socket.next().await? {
+                    Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                    Ok(message) => return Some(message),
+                    Err(_) => return None,
+                }
             }
-        }
+        };
+        timeout(SOON, others).await.expect("something in time")
     }
 
     /// Reads until this is shown.
