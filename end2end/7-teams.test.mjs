@@ -182,6 +182,8 @@ export default {
       await owner.page.getByRole("button", { name: `Invite to ${name}` }).click();
       await owner.page.getByRole("heading", { name: "Invitation of outsider" }).waitFor();
       const old = await owner.page.locator(".copyline code").textContent();
+      await scripted.page.goto(old);
+      await fitsPhone(scripted.page);
       // Sent again: the link before says that it is old.
       await owner.page.getByRole("link", { name: "To the team" }).click();
       await owner.page.getByRole("button", { name: "Send the invitation of outsider again" }).click();
@@ -192,7 +194,7 @@ export default {
       await guest.page.goto(url);
       await guest.page.getByRole("button", { name: `Join ${name}` }).click();
       await guest.page.waitForURL(`${BASE}/teams/${name}/pods`);
-      await owner.page.reload();
+      await owner.page.goto(`${BASE}/teams/${name}`);
       await owner.page.locator("#members").getByRole("row").filter({ has: owner.page.getByRole("button", { name: "Remove outsider" }) }).waitFor();
       await api.ask("DELETE", `/teams/${id}`);
     } finally {

@@ -92,7 +92,7 @@ fn Link(link: PassOn, role: TeamRole, expires_at: OffsetDateTime) -> impl IntoVi
     view! {
         <div>
             <h1>{format!("Invitation of {}", link.invited)}</h1>
-            <p class="lead">"Pass this link on. No mail is sent, and only here it can be read: “Send again” makes another one."</p>
+            <p class="lead">"Pass this link on. No mail is sent, and it can’t be read anywhere else: “Send again” makes another one."</p>
         </div>
         <div>
             <div class="copyline">
