@@ -331,16 +331,16 @@ async fn a_command_of_a_connection_has_a_terminal_if_it_wants_and_waits_for_who_
     );
     slow.say(StreamInput::Taken { bytes: u32::try_from(seen).unwrap() }).await;
     assert_eq!(seen + slow.rest().await.out.len(), bytes);
-    // Nothing edits what is typed before tmux reads it: the line discipline would cut this.
+    // Nothing edits what is typed before tmux reads it: the line discipline would make lines of it.
     let terminal = || Command::Terminal { pod, name: "eager".into(), cols: 80, rows: 24, client: None };
     let mut first = host.connect().await;
     first.open(terminal()).await;
-    first.send(b"stty raw -echo; echo ready-$((1+1)); head -c $((5999+1)) | wc -c; stty sane\r").await;
+    first.send(b"stty raw -echo; echo ready-$((1+1)); head -c 6 | od -An -tx1; stty sane\r").await;
     first.until("ready-2").await;
     let mut eager = host.connect().await;
     eager.open(terminal()).await;
-    eager.send(&[b'x'; 6000]).await;
-    eager.until("6000").await;
+    eager.send(b"a\rb\rc\r").await;
+    eager.until("61 0d 62 0d 63 0d").await;
     assert_eq!(run(&host, pod, "pgrep -fc 'sleep 700[1]'").await.text(), "1");
     assert_eq!(
         plane
