@@ -91,7 +91,7 @@ fn running(run: &Run<'_>) -> Seen<'static> {
 /// Whether its sandbox runs and is new enough; then nothing has to be done.
 async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>, Halt> {
     let (PodStatus::Running, Some(id)) = (row.status(), row.host_id) else { return Ok(None) };
-    // Where that is not answered yet, what runs is to be ended, whether it answers or not.
+    // A restart that is not answered yet: what runs is to be ended, whether it answers or not.
     let restart = row.boot_after > row.seen_generation;
     let host = target(run, HostId(id)).await?;
     match link::call(run.control, &host, Command::Pod { pod: run.pod.0 }, if restart { LOOK_BEFORE_RESTART } else { SHORT }).await {
