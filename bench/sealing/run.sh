@@ -9,7 +9,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$ROOT"
 
 case "$PINACLE_BUILD" in debug) profile=dev ;; *) profile="$PINACLE_BUILD" ;; esac
-cargo build --quiet --profile "$profile" "${NATIVE[@]}" --bins
+[ -n "${BUILT:-}" ] || cargo build --quiet --profile "$profile" "${NATIVE[@]}" --bins
 keys="$(mktemp -d)"
 trap 'rm -rf "$keys"' EXIT
 umask 077
