@@ -45,10 +45,9 @@ fn allowed(asked: &Ssh, wanted: &str) -> Result<(&'static str, std::path::PathBu
         .ok_or_else(missing)?;
     // Without end is over HTTP alone.
     if repository.git != Git::Answers {
-        // Until the client gives up, which ends this.
-        loop {
-            std::thread::park();
-        }
+        // Until the client gives up, or its sshd ends: either closes what it might say.
+        io::copy(&mut io::stdin().lock(), &mut io::sink()).map_err(|error| error.to_string())?;
+        return Err("Nobody waits any more.".into());
     }
     match program {
         "git-upload-pack" => Ok(("upload-pack", repository.path(&asked.data_dir))),
