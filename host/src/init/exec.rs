@@ -3,7 +3,7 @@
 use super::{
     Pod, children,
     outbox::{Gone, tell_taken},
-    pty::gone,
+    pump::{Left, Sink, pump},
     serve::Connection,
     serve::unary,
     sessions,
@@ -13,7 +13,7 @@ use crate::{
     frame::{DATA_CHUNK, Frame, FrameReader, WINDOW_PIECES},
     protocol::{ExecSpec, HostError, HostErrorCode, Reply, StreamInput, StreamOutput},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use nix::sys::signal::Signal;
 use std::{
     io,
@@ -29,13 +29,11 @@ use tokio::{
         unix::pipe::{Receiver, Sender},
     },
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::{sleep_until, timeout},
+    time::sleep_until,
 };
 
 /// After a command's end: what it had written is in the pipe already, so silence this long means that it was all.
 const SILENCE: Duration = Duration::from_millis(30);
-/// What is still sent after a command's end, in bytes a pipe; a job left in the background may go on writing.
-const AFTER_END: usize = 256 << 10;
 /// Background jobs whose output is thrown away for them; those beyond get a closed pipe.
 const MAX_LEFT_BEHIND: usize = 256;
 /// Frames of input that wait for the command to read them.
@@ -70,7 +68,9 @@ pub async fn exec(pod: &Pod, mut connection: Connection, spec: ExecSpec) -> Resu
     let (ended, end) = watch::channel(false);
     let pumps: Vec<_> = [(output, Frame::Data as fn(Bytes) -> Frame), (errors, Frame::Stderr as fn(Bytes) -> Frame)]
         .into_iter()
-        .filter_map(|(pipe, frame)| pipe.map(|pipe| tokio::spawn(pump(pipe, connection.output.sender(), frame, end.clone(), window.clone()))))
+        .filter_map(|(pipe, frame)| {
+            pipe.map(|pipe| tokio::spawn(carry(pipe, Sink { queue: connection.output.sender(), frame, window: window.clone() }, end.clone())))
+        })
         .collect();
     // With a window there is room for all that may be on its way: what the other end says beside it is always heard.
     let (feed, hungry) = mpsc::channel(if window.is_some() { WINDOW_PIECES } else { INPUT_QUEUE });
@@ -205,47 +205,11 @@ async fn feed_input(input: Sender, mut hungry: mpsc::Receiver<Bytes>, tell: Opti
     }
 }
 
-/// Sends what comes out of a pipe until its end, or until the command has ended and nothing more is in it, or whom it is for has gone.
-async fn pump(mut pipe: Receiver, queue: mpsc::Sender<Frame>, frame: fn(Bytes) -> Frame, mut end: watch::Receiver<bool>, window: Option<Window>) {
-    let mut after_end = 0;
-    loop {
-        let mut buffer = BytesMut::with_capacity(DATA_CHUNK);
-        let ended = *end.borrow();
-        let read = if ended {
-            if after_end >= AFTER_END {
-                break;
-            }
-            match timeout(SILENCE, pipe.read_buf(&mut buffer)).await {
-                Ok(read) => read,
-                Err(_) => break,
-            }
-        } else {
-            tokio::select! {
-                biased;
-                read = pipe.read_buf(&mut buffer) => read,
-                said = end.changed() => match said {
-                    Ok(()) => continue,
-                    // Whom it was for has gone.
-                    Err(_) => break,
-                },
-            }
-        };
-        match read {
-            Ok(0) | Err(_) => return,
-            Ok(read) if ended => after_end += read,
-            Ok(_) => {}
-        }
-        if let Some(window) = &window {
-            tokio::select! {
-                () = window.send(buffer.len()) => {}
-                () = gone(&mut end) => break,
-            }
-        }
-        if queue.send(frame(buffer.freeze())).await.is_err() {
-            break;
-        }
-    }
-    if let Ok(slot) = LEFT_BEHIND.clone().try_acquire_owned() {
+/// Sends what comes out of a pipe; what comes later, of a job left in the background, is thrown away for it.
+async fn carry(mut pipe: Receiver, sink: Sink, end: watch::Receiver<bool>) {
+    if pump(&mut pipe, sink, SILENCE, end).await == Left::More
+        && let Ok(slot) = LEFT_BEHIND.clone().try_acquire_owned()
+    {
         tokio::spawn(throw_away(pipe, slot));
     }
 }

@@ -11,6 +11,7 @@ mod outbox;
 mod ports;
 mod processes;
 mod pty;
+mod pump;
 mod relay;
 mod serve;
 mod sessions;

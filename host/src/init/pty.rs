@@ -1,8 +1,11 @@
 //! Terminals of the pod: a pty, and the process that leads the session on it.
 
-use super::{Pod, children, window::Window};
-use crate::frame::{DATA_CHUNK, Frame};
-use bytes::BytesMut;
+use super::{
+    Pod, children,
+    pump::{Sink, pump},
+    window::Window,
+};
+use crate::frame::Frame;
 use nix::{
     fcntl::{OFlag, open},
     libc,
@@ -25,7 +28,7 @@ use std::{
 use tokio::{
     io::unix::{AsyncFd, AsyncFdReadyGuard},
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 const SETTLE_DEADLINE: Duration = Duration::from_secs(1);
@@ -35,8 +38,6 @@ const RAW_DEADLINE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// After a command's end: what it had shown is on the pty already, so silence this long means that it was all.
 const SILENCE: Duration = Duration::from_secs(2);
-/// What is still shown after a command's end, in bytes; a job left in the background may go on writing.
-const AFTER_END: usize = 256 << 10;
 
 /// Starts a command as the leader of a new session whose terminal is a pty of this size.
 pub fn spawn(pod: &Pod, mut command: Command, cols: u16, rows: u16) -> io::Result<(Pty, u32, children::Exit)> {
@@ -166,50 +167,8 @@ impl Writable<'_> {
     }
 }
 
-/// Sends what is shown, as the window has room for it, until the last process has closed its end. Once `end` says that the command has
-/// ended, until nothing more is shown for a while; at once when nobody is left to say so.
-pub async fn show(pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window, mut end: watch::Receiver<bool>) {
-    let mut after_end = 0;
-    loop {
-        let ended = *end.borrow();
-        let mut piece = BytesMut::zeroed(DATA_CHUNK);
-        let read = if ended {
-            if after_end >= AFTER_END {
-                return;
-            }
-            match timeout(SILENCE, pty.read(&mut piece)).await {
-                Ok(read) => read,
-                Err(_) => return,
-            }
-        } else {
-            tokio::select! {
-                biased;
-                read = pty.read(&mut piece) => read,
-                said = end.changed() => match said {
-                    Ok(()) => continue,
-                    Err(_) => return,
-                },
-            }
-        };
-        match read {
-            // EIO: the last process has closed its end.
-            Ok(0) | Err(_) => return,
-            Ok(read) => {
-                after_end += if ended { read } else { 0 };
-                piece.truncate(read);
-                tokio::select! {
-                    () = window.send(read) => {}
-                    () = gone(&mut end) => return,
-                }
-                if queue.send(Frame::Data(piece.freeze())).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Until nobody is left who could say more.
-pub async fn gone(end: &mut watch::Receiver<bool>) {
-    while end.changed().await.is_ok() {}
+/// Sends what is shown until the last process has closed its end, or a while after the command's own end.
+pub async fn show(mut pty: Arc<Pty>, queue: mpsc::Sender<Frame>, window: Window, end: watch::Receiver<bool>) {
+    // What a job left behind still shows is nobody's any more.
+    let _left = pump(&mut pty, Sink { queue, frame: Frame::Data, window: Some(window) }, SILENCE, end).await;
 }
