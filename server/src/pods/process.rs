@@ -33,7 +33,7 @@ const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 const INPUT_WAITS: usize = 8;
 const CONTROLS_WAIT: usize = 64;
 /// Pieces that the pod may send without hearing that they were taken, and a few that say how it ended.
-const OUTPUT_WAITS: usize = WINDOW_PIECES + 8;
+pub(super) const OUTPUT_WAITS: usize = WINDOW_PIECES + 8;
 /// For what is to be said to the host.
 const SAY_DEADLINE: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,6 @@
 //! Terminals: named tmux sessions in a pod, over the host's interactive connection.
 
-use super::answer;
+use super::{answer, process::OUTPUT_WAITS};
 use crate::{
     control::ControlPlane,
     hosts::{
@@ -16,10 +16,7 @@ use pinacle_app::{
     ids::PodId,
     pods::Terminal,
 };
-use pinacle_host::{
-    frame::WINDOW_PIECES,
-    protocol::{Command, Reply, StreamInput, StreamOutput},
-};
+use pinacle_host::protocol::{Command, Reply, StreamInput, StreamOutput};
 use std::{pin::pin, time::Duration};
 use time::OffsetDateTime;
 use tokio::{
@@ -30,8 +27,6 @@ use uuid::Uuid;
 
 /// Pieces of at most 32 KiB on their way in each direction; a full way holds up its sender.
 const ON_THE_WAY: usize = 16;
-/// Pieces that the pod may send without hearing that they were taken, and a few that say how it ended.
-const OUTPUT_WAITS: usize = WINDOW_PIECES + 8;
 const MAX_NAME: usize = 32;
 const MAX_SIDE: u16 = 1000;
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
