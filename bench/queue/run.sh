@@ -9,8 +9,7 @@ export STACK="${STACK:-bench-queue}" STACK_NUMBER="${STACK_NUMBER:-95}"
 . "$ROOT/dev/lib.sh"
 cd "$ROOT"
 
-case "$PINACLE_BUILD" in debug) profile=dev ;; *) profile="$PINACLE_BUILD" ;; esac
-[ -n "${BUILT:-}" ] || cargo build --quiet --profile "$profile" "${NATIVE[@]}" --bins
+[ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh" github
 # npm reads engines; the Node that runs is the one that package.json names, for pg-boss and graphile-worker want a newer one.
 npm install --prefix "$here" --silent --no-audit --no-fund
 

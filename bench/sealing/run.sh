@@ -8,8 +8,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$ROOT/dev/lib.sh"
 cd "$ROOT"
 
-case "$PINACLE_BUILD" in debug) profile=dev ;; *) profile="$PINACLE_BUILD" ;; esac
-[ -n "${BUILT:-}" ] || cargo build --quiet --profile "$profile" "${NATIVE[@]}" --bins
+[ -n "${BUILT:-}" ] || "$ROOT/dev/build.sh" github
 keys="$(mktemp -d)"
 trap 'rm -rf "$keys"' EXIT
 umask 077
