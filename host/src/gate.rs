@@ -25,8 +25,8 @@ pub async fn gate(socket: &Path) -> io::Result<()> {
     };
     tokio::pin!(inward, outward);
     tokio::select! {
-        ended = &mut outward => return ended,
-        ended = &mut inward => ended?,
+        ended = &mut outward => ended,
+        // A daemon that listens no more may have a last word.
+        ended = &mut inward => outward.await.and(ended),
     }
-    outward.await
 }

@@ -121,11 +121,7 @@ pub async fn exec(pod: &Pod, mut connection: Connection, spec: ExecSpec) -> Resu
         },
         None => last_words.await?,
     }
-    connection.output.finish(Ok(exit_output(status, timed_out))).await?;
-    if let Some(window) = window {
-        window.linger(&mut connection.input).await;
-    }
-    Ok(())
+    connection.finish(Ok(exit_output(status, timed_out))).await
 }
 
 /// Those that a person sends to a program.

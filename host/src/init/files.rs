@@ -118,9 +118,7 @@ pub async fn read(pod: &Pod, connection: Connection, path: &str) -> Result<(), G
     }
     let end = helper.end().await.map(|()| DONE);
     drop(guard);
-    output.finish(end).await?;
-    window.linger(&mut input).await;
-    Ok(())
+    Connection { input, output }.finish(end).await
 }
 
 pub async fn write(pod: &Pod, connection: Connection, path: &str, bytes: u64) -> Result<(), Gone> {
@@ -154,7 +152,7 @@ pub async fn write(pod: &Pod, connection: Connection, path: &str, bytes: u64) ->
     }
     let end = helper.end().await.map(|()| DONE);
     drop(guard);
-    output.finish(end).await
+    Connection { input, output }.finish(end).await
 }
 
 /// As `dev`: the file's length as 8 bytes, big-endian, then its content.

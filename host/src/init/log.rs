@@ -104,9 +104,7 @@ pub async fn follow(connection: Connection, log: &Arc<Log>) -> Result<(), Gone> 
         ended = copy(log, &output, &window) => ended?,
         gone = window.listen(&mut input) => return Err(gone),
     };
-    output.finish(ended).await?;
-    window.linger(&mut input).await;
-    Ok(())
+    Connection { input, output }.finish(ended).await
 }
 
 /// Sends the log and what is added to it, until the process is none of the pod's any more.

@@ -2,7 +2,7 @@
 
 use crate::{
     frame::{Frame, write_frame},
-    protocol::{HostError, StreamOutput},
+    protocol::StreamOutput,
 };
 use serde::Serialize;
 use tokio::{net::tcp::OwnedWriteHalf, sync::mpsc, task::JoinHandle};
@@ -57,13 +57,7 @@ impl Outbox {
         self.queue.closed().await;
     }
 
-    /// Sends the last frame of a stream and waits until it is written.
-    pub async fn finish(self, last: Result<StreamOutput, HostError>) -> Result<(), Gone> {
-        self.json(&last.unwrap_or_else(StreamOutput::Error)).await?;
-        self.flush().await
-    }
-
-    /// Waits until everything is written.
+    /// Waits until everything is written, and ends the connection's output.
     pub async fn flush(self) -> Result<(), Gone> {
         drop(self.queue);
         self.writer.await.map_err(|_| Gone)

@@ -94,11 +94,7 @@ pub async fn connect(pod: &Pod, connection: Connection, port: u16, windowed: boo
         gone = feeding => gone,
     };
     sent?;
-    output.finish(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false })).await?;
-    if let Some(window) = window {
-        window.linger(&mut input).await;
-    }
-    Ok(())
+    Connection { input, output }.finish(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false })).await
 }
 
 async fn feed_socket(mut to: OwnedWriteHalf, mut hungry: mpsc::Receiver<Bytes>, tell: Option<mpsc::Sender<Frame>>) -> Result<(), Gone> {

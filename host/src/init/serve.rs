@@ -4,7 +4,7 @@ use super::{Pod, configure, exec, files, log, outbox::Gone, outbox::Outbox, rela
 use crate::{
     frame::FrameReader,
     inside::{ASK_DEADLINE, Ask, INIT_PORT, What},
-    protocol::{Command, HostError, HostErrorCode, Reply},
+    protocol::{Command, HostError, HostErrorCode, Reply, StreamOutput},
     valid,
 };
 use std::{io, sync::Arc, time::Duration};
@@ -17,11 +17,26 @@ use tokio::{
 
 /// Connections at once, over all terminals, previews and commands of one pod.
 const MAX_CONNECTIONS: usize = 512;
+/// For the other end to close after a stream's last frame.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// One connection after its question was read.
 pub struct Connection {
     pub input: FrameReader<OwnedReadHalf>,
     pub output: Outbox,
+}
+
+impl Connection {
+    /// Sends a stream's last frame, then reads what the other end still says until it has closed: a socket that is closed with
+    /// input unread resets its connection, and takes with it what was not delivered yet.
+    pub async fn finish(mut self, last: Result<StreamOutput, HostError>) -> Result<(), Gone> {
+        self.output.json(&last.unwrap_or_else(StreamOutput::Error)).await?;
+        self.output.flush().await?;
+        let closed = async { while let Ok(Some(_)) = self.input.next().await {} };
+        // Who keeps its end open longer has had the last frame by then.
+        timeout(LINGER, closed).await.unwrap_or_default();
+        Ok(())
+    }
 }
 
 /// Serves until the pod ends.

@@ -83,9 +83,7 @@ pub async fn run(pod: &Pod, mut connection: Connection, spec: ExecSpec, size: Pt
         _ = &mut shown => {}
         gone = window.listen(&mut connection.input) => return Err(gone),
     }
-    connection.output.finish(Ok(exit_output(status, timed_out))).await?;
-    window.linger(&mut connection.input).await;
-    Ok(())
+    connection.finish(Ok(exit_output(status, timed_out))).await
 }
 
 struct HangUp(u32);

@@ -115,9 +115,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                     drop(hang_up);
                     cut(shown).await;
                     let fault = HostError::new(HostErrorCode::Failed, "This terminal goes on in another connection.");
-                    connection.output.finish(Err(fault)).await?;
-                    window.linger(&mut connection.input).await;
-                    return Ok(());
+                    return connection.finish(Err(fault)).await;
                 }
                 // The shell's exit follows, or it is the viewer that has gone.
                 Ok(Over::Ended) | Err(_) => break timeout(TMUX_DEADLINE, &mut exit).await.ok().and_then(Result::ok),
@@ -144,9 +142,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                         pty.settled().await;
                         drop(hang_up);
                         cut(shown).await;
-                        connection.output.finish(Ok(exit_output(None, false))).await?;
-                        window.linger(&mut connection.input).await;
-                        return Ok(());
+                        return connection.finish(Ok(exit_output(None, false))).await;
                     }
                     // What runs in it has a key for that.
                     Ok(StreamInput::Signal { .. }) | Err(_) => {}
@@ -162,9 +158,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
         _ = &mut shown => {}
         gone = window.listen(&mut connection.input) => return Err(gone),
     }
-    connection.output.finish(Ok(exit_output(status, false))).await?;
-    window.linger(&mut connection.input).await;
-    Ok(())
+    connection.finish(Ok(exit_output(status, false))).await
 }
 
 /// What else would be shown is nobody's any more: the last frame is the next.

@@ -9,11 +9,8 @@ use crate::{
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
-use tokio::{net::tcp::OwnedReadHalf, sync::Notify, time::timeout};
-
-const LINGER: Duration = Duration::from_secs(10);
+use tokio::{net::tcp::OwnedReadHalf, sync::Notify};
 
 #[derive(Clone, Default)]
 pub struct Window(Arc<State>);
@@ -79,13 +76,6 @@ impl Window {
             }
         }
         Gone
-    }
-
-    /// After the last frame: what the reader still says is read until it has closed. A socket that is closed with input
-    /// unread resets its connection, and takes with it what was not delivered yet.
-    pub async fn linger(&self, input: &mut FrameReader<OwnedReadHalf>) {
-        // Who keeps its end open longer has had the last frame by then.
-        timeout(LINGER, self.listen(input)).await.unwrap_or(Gone);
     }
 }
 

@@ -241,6 +241,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         write_frame(&mut self.output, &Frame::Data(data.to_vec().into())).await.unwrap();
     }
 
+    /// Pieces of 32 KiB, to one who may have given up already.
+    pub async fn send_late(&mut self, pieces: usize) {
+        for _ in 0..pieces {
+            let _late = write_frame(&mut self.output, &Frame::Data(vec![1; 32 << 10].into())).await;
+        }
+    }
+
     pub async fn say(&mut self, input: StreamInput) {
         write_json(&mut self.output, &input).await.unwrap();
     }

@@ -76,6 +76,18 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     half.send(b"cut off").await;
     half.say(StreamInput::Eof).await;
     assert!(matches!(half.rest().await.last, Some(StreamOutput::Error(error)) if error.code == HostErrorCode::Invalid));
+    // What is still said to one that has ended takes nothing from its last word.
+    for round in 0..15 {
+        let mut over = host.connect().await;
+        over.open(Command::WriteFile { pod, path: "data.bin".into(), bytes: 1 }).await;
+        over.send_late(64).await;
+        let last = over.rest().await.last;
+        assert!(matches!(&last, Some(StreamOutput::Error(error)) if error.code == HostErrorCode::Invalid), "{round}: {last:?}");
+        let mut over = host.connect().await;
+        over.open(Command::Exec { pod, exec: exec_spec(&["bash", "-c", "exit 7"]) }).await;
+        over.send_late(64).await;
+        assert_eq!(over.rest().await.code(), Some(7), "{round}");
+    }
     let mut read = host.connect().await;
     read.open(Command::ReadFile { pod, path: "/home/dev/data.bin".into() }).await;
     assert!(read.rest().await.out == content);
@@ -89,10 +101,7 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     let mut full = host.connect().await;
     match full.ask(Command::WriteFile { pod, path: "more".into(), bytes: 8 << 20 }).await {
         Reply::Streaming => {
-            for _ in 0..256 {
-                // It may have given up already.
-                let _late = pinacle_host::frame::write_frame(&mut full.output, &Frame::Data(vec![1; 32 << 10].into())).await;
-            }
+            full.send_late(256).await;
             let last = full.rest().await.last;
             assert!(matches!(&last, Some(StreamOutput::Error(error)) if error.code == HostErrorCode::NoSpace), "{last:?}");
         }
