@@ -7,6 +7,7 @@ use crate::pods::Tier;
 use crate::ui::clock::{Ago, Clock};
 use crate::ui::dialog::{Closes, Dialog, close, open};
 use crate::ui::list::{Column, List};
+use crate::ui::once::Busy;
 use crate::ui::problem::{Failed, FieldError};
 use crate::ui::time::{gigabytes, millis};
 use crate::ui::toast::Notice;
@@ -139,13 +140,12 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
         move |field: &'static str| Signal::derive(move || refused.with(|error| error.as_ref().and_then(|error| error.of(field).map(str::to_owned))));
     let general = move || refused.with(|error| error.as_ref().filter(|error| error.fields.is_empty()).map(|error| error.message.clone()));
     let wrong_tier = wrong("tier");
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        let Some(orphan) = adopting.get_untracked().filter(|_| !busy.get_untracked()) else { return };
-        busy.set(true);
+        let Some(orphan) = adopting.get_untracked() else { return };
         let (owner, name, tier) = (owner.get_untracked(), name.get_untracked(), tier.get_untracked());
-        spawn_local(async move {
+        busy.run(async move {
             match adopt_orphan(orphan.host_id, orphan.pod, owner.trim().to_owned(), name.trim().to_owned(), tier).await {
                 Ok(pod) => {
                     refused.try_set(None);
@@ -157,7 +157,6 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
                     refused.try_set(Some(error));
                 }
             }
-            busy.try_set(false);
         });
     };
     let text = move |field: &'static str, label: &'static str, hint: &'static str, value: RwSignal<String>| {
@@ -213,7 +212,7 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
                     {general}
                 </p>
                 <p class="acts">
-                    <button type="submit" class="btn primary" aria-disabled=move || busy.get().then_some("true")>
+                    <button type="submit" class="btn primary" aria-disabled=move || busy.is_busy().then_some("true")>
                         "Adopt"
                     </button>
                     <Closes dialog=ADOPT class="btn quiet">

@@ -164,10 +164,12 @@ fn TheForm(offer: Offer, typed: Typed) -> impl IntoView {
             branches.set(Listed::default());
             let asked = now.clone();
             leptos::task::spawn_local(async move {
+                let untouched = move || name.try_get_untracked() == suggested.try_get_untracked();
                 // Typed meanwhile, or chosen anew: what was asked for is not wanted any more.
-                if let Ok(new) = suggest_pod_name(Some(asked.clone())).await
+                if untouched()
+                    && let Ok(new) = suggest_pod_name(Some(asked.clone())).await
                     && repository.try_get_untracked().as_ref() == Some(&asked)
-                    && name.try_get_untracked() == suggested.try_get_untracked()
+                    && untouched()
                 {
                     suggested.try_set(new.clone());
                     name.try_set(new);

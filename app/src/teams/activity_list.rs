@@ -7,9 +7,9 @@ use crate::ui::clock::Ago;
 use crate::ui::icon::Icon;
 use crate::ui::list::{Column, List};
 use crate::ui::live::LiveMark;
+use crate::ui::once::Busy;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
 
@@ -33,16 +33,11 @@ pub fn ActivityList(shown: Shown) -> impl IntoView {
         let query = if kind.is_empty() { String::new() } else { format!("?kind={kind}") };
         format!("/live/teams/{}/activity.csv{query}", shown.id())
     };
-    // A second press while the first is on its way would bring the same once more.
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let older = move |_| {
         let Some(cursor) = shown.all.with_untracked(|all| all.activity.next_cursor.clone()) else { return };
         let (id, kind) = (shown.id(), shown.kind.get_untracked());
-        if busy.get_untracked() {
-            return;
-        }
-        busy.set(true);
-        spawn_local(async move {
+        busy.run(async move {
             let query = ActivityQuery { kind: Some(kind).filter(|kind| !kind.is_empty()), cursor: Some(cursor), ..ActivityQuery::default() };
             match team_activity(id, query).await {
                 Ok(page) => drop(shown.all.try_update(|all| {
@@ -51,7 +46,6 @@ pub fn ActivityList(shown: Shown) -> impl IntoView {
                 })),
                 Err(error) => notice.say(error.message),
             }
-            busy.try_set(false);
         });
     };
     view! {

@@ -3,9 +3,9 @@
 use super::api::delete_team;
 use super::page::Shown;
 use super::place::MyTeams;
-use crate::ui::dialog::{Closes, Dialog};
+use crate::ui::dialog::{Closes, Dialog, close};
+use crate::ui::once::Busy;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
 
@@ -17,26 +17,25 @@ pub fn EndDialog(shown: Shown) -> impl IntoView {
     let navigate = use_navigate();
     let typed = RwSignal::new(String::new());
     let refused = RwSignal::new(None::<String>);
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let name = Memo::new(move |_| shown.name());
     let pods = Memo::new(move |_| shown.all.with(|all| all.team.pods));
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        if typed.read_untracked().trim() != name.get_untracked() || busy.get_untracked() {
+        if typed.read_untracked().trim() != name.get_untracked() {
             return;
         }
-        busy.set(true);
-        shown.going.set(true);
         let (id, said, navigate) = (shown.id(), name.get_untracked(), navigate.clone());
-        spawn_local(async move {
+        busy.run(async move {
+            shown.going.set(true);
             match delete_team(id, Some(said)).await {
                 Ok(()) => {
+                    close(END);
                     mine.changed();
                     navigate("/", NavigateOptions::default());
                 }
                 Err(error) => {
                     refused.try_set(Some(error.message));
-                    busy.try_set(false);
                     shown.going.try_set(false);
                 }
             }
@@ -79,7 +78,7 @@ pub fn EndDialog(shown: Shown) -> impl IntoView {
                     <button
                         type="submit"
                         class="btn danger"
-                        aria-disabled=move || (busy.get() || typed.with(|typed| typed.trim() != name.get())).then_some("true")
+                        aria-disabled=move || (busy.is_busy() || typed.with(|typed| typed.trim() != name.get())).then_some("true")
                     >
                         {move || if pods.get() == 0 { "Delete team" } else { "Delete team and pods" }}
                     </button>

@@ -1,13 +1,12 @@
 //! Where an invitation's link leads: what it is for, and the one button that accepts it. Its team's owners find the link there.
 
 use super::api::{AcceptInvitation, get_invitation};
+use super::invitations::{LinkLine, good_for};
 use super::{InvitationShown, PassOn, TeamRole};
 use crate::error::{AppError, ErrorCode};
 use crate::ui::clock::Until;
-use crate::ui::copy::Copy;
 use crate::ui::once::once;
 use crate::ui::problem::answer_with;
-use crate::ui::time::day;
 use leptos::form::ActionForm;
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -88,19 +87,12 @@ fn Open(shown: InvitationShown, code: String) -> impl IntoView {
 /// For who invites.
 #[component]
 fn Link(link: PassOn, role: TeamRole, expires_at: OffsetDateTime) -> impl IntoView {
-    let url = Signal::stored(link.url);
     view! {
         <div>
             <h1>{format!("Invitation of {}", link.invited)}</h1>
             <p class="lead">"Pass this link on. No mail is sent, and it can’t be read anywhere else: “Send again” makes another one."</p>
         </div>
-        <div>
-            <div class="copyline">
-                <code>{url}</code>
-                <Copy text=url name="Copy the link" label="Copy" />
-            </div>
-            <p class="dim small">{format!("As {}, for this account alone, once, until {}.", role.label(), day(expires_at))}</p>
-        </div>
+        <LinkLine url=Signal::stored(link.url) about=Signal::stored(good_for(role, expires_at)) />
         <p class="acts">
             <a class="btn primary" href=link.team_page>
                 "To the team"

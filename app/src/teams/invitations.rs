@@ -2,16 +2,18 @@
 
 use super::api::{ResendInvitation, RevokeInvitation, resend_invitation, revoke_invitation};
 use super::page::Shown;
-use super::{Invitation, InvitationMade, InvitationState};
+use super::{Invitation, InvitationMade, InvitationState, TeamRole};
 use crate::ui::clock::Until;
 use crate::ui::copy::Copy;
 use crate::ui::dialog::{Closes, Dialog, open};
 use crate::ui::list::{Column, List};
+use crate::ui::once::Busy;
 use crate::ui::time::day;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos::task::spawn_local;
+use time::OffsetDateTime;
 
 pub const LINK: &str = "invitation-link";
 const AGAIN: &str = "invitation-again";
@@ -57,18 +59,14 @@ pub fn Invitations(shown: Shown) -> impl IntoView {
 #[component]
 fn Row(shown: Shown, invitation: Invitation, made: RwSignal<Option<InvitationMade>>) -> impl IntoView {
     let notice = Notice::here();
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let (team, id) = (shown.id(), invitation.id);
     let invited = invitation.invited().to_owned();
     let face: String = invited.chars().take(1).collect();
     let expired = invitation.state == InvitationState::Expired;
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        if busy.get_untracked() {
-            return;
-        }
-        busy.set(true);
-        spawn_local(async move {
+        busy.run(async move {
             match resend_invitation(team, id).await {
                 Ok(new) => {
                     made.try_set(Some(new));
@@ -77,7 +75,6 @@ fn Row(shown: Shown, invitation: Invitation, made: RwSignal<Option<InvitationMad
                 }
                 Err(error) => notice.say(error.message),
             }
-            busy.try_set(false);
         });
     };
     let revoke = move |event: leptos::ev::SubmitEvent| {
@@ -115,7 +112,7 @@ fn Row(shown: Shown, invitation: Invitation, made: RwSignal<Option<InvitationMad
                             type="submit"
                             class="btn quiet small"
                             aria-label=format!("Send the invitation of {invited} again")
-                            aria-disabled=move || busy.get().then_some("true")
+                            aria-disabled=move || busy.is_busy().then_some("true")
                         >
                             {if expired { "Invite again" } else { "Send again" }}
                         </button>
@@ -138,22 +135,13 @@ fn Row(shown: Shown, invitation: Invitation, made: RwSignal<Option<InvitationMad
 pub fn LinkDialog(made: RwSignal<Option<InvitationMade>>, #[prop(default = LINK)] id: &'static str) -> impl IntoView {
     let url = Signal::derive(move || made.with(|made| made.as_ref().map(|made| made.url.clone()).unwrap_or_default()));
     let title = Signal::derive(move || made.with(|made| format!("Invitation of {}", made.as_ref().map_or("", |made| made.listed.invited()))));
-    let about = move || {
-        made.with(|made| {
-            made.as_ref().map(|made| format!("As {}, for this account alone, once, until {}.", made.listed.role.label(), day(made.listed.expires_at)))
-        })
-    };
+    let about =
+        Signal::derive(move || made.with(|made| made.as_ref().map(|made| good_for(made.listed.role, made.listed.expires_at)).unwrap_or_default()));
     view! {
         <Dialog id title>
             <div class="body">
                 <p>"Pass this link on. No mail is sent, and the link can’t be shown again: “Send again” makes another one."</p>
-                <div>
-                    <div class="copyline">
-                        <code>{url}</code>
-                        <Copy text=url name="Copy the link" label="Copy" />
-                    </div>
-                    <p class="dim small">{about}</p>
-                </div>
+                <LinkLine url about />
                 <p class="acts">
                     <Closes dialog=id class="btn primary">
                         "Done"
@@ -162,4 +150,22 @@ pub fn LinkDialog(made: RwSignal<Option<InvitationMade>>, #[prop(default = LINK)
             </div>
         </Dialog>
     }
+}
+
+/// The link, a button that copies it, and what it is good for.
+#[component]
+pub fn LinkLine(url: Signal<String>, about: Signal<String>) -> impl IntoView {
+    view! {
+        <div>
+            <div class="copyline">
+                <code>{url}</code>
+                <Copy text=url name="Copy the link" label="Copy" />
+            </div>
+            <p class="dim small">{about}</p>
+        </div>
+    }
+}
+
+pub fn good_for(role: TeamRole, expires_at: OffsetDateTime) -> String {
+    format!("As {}, for this account alone, once, until {}.", role.label(), day(expires_at))
 }

@@ -2,9 +2,9 @@
 
 use super::api::take_over_pods;
 use super::page::Shown;
+use crate::ui::once::Busy;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
 /// Pods that are named; the rest is counted.
 const NAMED: usize = 5;
@@ -12,15 +12,11 @@ const NAMED: usize = 5;
 #[component]
 pub fn LeftPods(shown: Shown) -> impl IntoView {
     let notice = Notice::here();
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let left = Memo::new(move |_| shown.all.with(|all| all.team.left_pods.clone()));
     let take = move |_| {
-        if busy.get_untracked() {
-            return;
-        }
-        busy.set(true);
         let id = shown.id();
-        spawn_local(async move {
+        busy.run(async move {
             match take_over_pods(id).await {
                 Ok(count) => {
                     notice.say(format!("{} yours now.", if count == 1 { "1 pod is".to_owned() } else { format!("{count} pods are") }));
@@ -28,7 +24,6 @@ pub fn LeftPods(shown: Shown) -> impl IntoView {
                 }
                 Err(error) => notice.say(error.message),
             }
-            busy.try_set(false);
         });
     };
     let names = move || {
@@ -47,7 +42,7 @@ pub fn LeftPods(shown: Shown) -> impl IntoView {
                 </p>
                 <Show when=move || shown.is_owner()>
                     <div class="acts">
-                        <button type="button" class="btn small" on:click=take aria-disabled=move || busy.get().then_some("true")>
+                        <button type="button" class="btn small" on:click=take aria-disabled=move || busy.is_busy().then_some("true")>
                             {move || left.with(|left| format!("Take over {}", if left.len() == 1 { "the pod" } else { "the pods" }))}
                         </button>
                     </div>

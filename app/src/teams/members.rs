@@ -13,7 +13,7 @@ use crate::ui::clock::Ago;
 use crate::ui::dialog::{Closes, Dialog, close, open};
 use crate::ui::icon::Icon;
 use crate::ui::list::{Column, List};
-use crate::ui::once::once;
+use crate::ui::once::{Busy, once};
 use crate::ui::problem::FieldError;
 use crate::ui::refusal::bear;
 use crate::ui::time::{day, exact, machine, thousands};
@@ -41,16 +41,11 @@ pub fn Members(shown: Shown, personal: bool) -> impl IntoView {
         leaving.set(Some(member));
         open(REMOVE);
     });
-    // A second press while the first is on its way would bring the same once more.
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let more = move |_| {
         let Some(cursor) = shown.all.with_untracked(|all| all.members.next_cursor.clone()) else { return };
         let id = shown.id();
-        if busy.get_untracked() {
-            return;
-        }
-        busy.set(true);
-        spawn_local(async move {
+        busy.run(async move {
             match list_members(id, Some(cursor)).await {
                 Ok(page) => drop(shown.all.try_update(|all| {
                     all.members.items.extend(page.items);
@@ -58,7 +53,6 @@ pub fn Members(shown: Shown, personal: bool) -> impl IntoView {
                 })),
                 Err(error) => notice.say(error.message),
             }
-            busy.try_set(false);
         });
     };
     view! {
@@ -290,7 +284,7 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
     let typed = RwSignal::new(String::new());
     let take_over = RwSignal::new(true);
     let refused = RwSignal::new(None::<String>);
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let pods = RwSignal::new(Vec::<String>::new());
     let login = Memo::new(move |_| leaving.with(|member| member.as_ref().map(|member| member.login.clone()).unwrap_or_default()));
     let own = Memo::new(move |_| leaving.with(|member| member.as_ref().map(|member| member.user_id)) == shown.me);
@@ -311,14 +305,13 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let Some(member) = leaving.get_untracked() else { return };
-        if busy.get_untracked() || (!own.get_untracked() && typed.read_untracked().trim() != member.login) {
+        if !own.get_untracked() && typed.read_untracked().trim() != member.login {
             return;
         }
-        busy.set(true);
         let id = shown.id();
         let (takes, leaves) = (take_over.get_untracked() && !own.get_untracked(), own.get_untracked());
-        shown.going.set(leaves);
-        spawn_local(async move {
+        busy.run(async move {
+            shown.going.set(leaves);
             match remove_member(id, member.user_id, takes).await {
                 Ok(()) if leaves => {
                     mine.changed();
@@ -334,7 +327,6 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
                     shown.going.try_set(false);
                 }
             }
-            busy.try_set(false);
         });
     };
     let title = Signal::derive(move || match own.get() {
@@ -391,7 +383,7 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
                         type="submit"
                         class="btn danger"
                         aria-disabled=move || {
-                            (busy.get() || (!own.get() && typed.with(|typed| typed.trim() != login.get()))).then_some("true")
+                            (busy.is_busy() || (!own.get() && typed.with(|typed| typed.trim() != login.get()))).then_some("true")
                         }
                     >
                         {move || if own.get() { "Leave team".to_owned() } else { format!("Remove {}", login.get()) }}

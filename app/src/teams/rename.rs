@@ -6,9 +6,9 @@ use super::page::Shown;
 use super::place::MyTeams;
 use crate::error::AppError;
 use crate::ui::dialog::{Closes, Dialog, close};
+use crate::ui::once::Busy;
 use crate::ui::problem::FieldError;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
 pub const RENAME: &str = "rename-team";
 
@@ -22,16 +22,12 @@ pub fn RenameDialog(shown: Shown) -> impl IntoView {
         let typed = TeamName::parse(&name.read()).err().map(|error| error.to_string());
         typed.or_else(|| refused.with(|error| error.as_ref().map(|error| error.at("name").to_owned())))
     });
-    let busy = RwSignal::new(false);
+    let busy = Busy::idle();
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let Ok(new) = TeamName::parse(&name.read_untracked()) else { return };
-        if busy.get_untracked() {
-            return;
-        }
-        busy.set(true);
         let id = shown.id();
-        spawn_local(async move {
+        busy.run(async move {
             match rename_team(id, new.to_string()).await {
                 Ok(team) => {
                     shown.all.try_update(|all| all.team.team.name = team.name);
@@ -40,7 +36,6 @@ pub fn RenameDialog(shown: Shown) -> impl IntoView {
                 }
                 Err(error) => drop(refused.try_set(Some(error))),
             }
-            busy.try_set(false);
         });
     };
     view! {

@@ -216,7 +216,9 @@ fn below_home(path: &str) -> PathBuf {
 
 fn said(path: &str, work: impl FnOnce() -> io::Result<()>) -> ExitCode {
     let Err(error) = work() else { return ExitCode::SUCCESS };
-    eprintln!("{path}: {error}");
+    // Its words, without the system's number for it.
+    let words = error.to_string();
+    eprintln!("{path}: {}", words.split_once(" (os error").map_or(words.as_str(), |(words, _number)| words));
     ExitCode::from(match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => INVALID,
