@@ -90,6 +90,24 @@ export default {
     }
   },
 
+  "a page whose code an older release's frame can't load any more is loaded whole": as("member", async ({ page, errors }) => {
+    await page.goto(BASE);
+    await hydrated(page);
+    await page.evaluate(() => (window.before = true));
+    // As its server would answer after a newer release, this once.
+    await page.route(/\/account_part|_account_part/, (route) => route.fulfill({ status: 404, body: "" }), { times: 1 });
+    await page.getByRole("button", { name: /^Account: / }).click();
+    await page.locator("#account").getByRole("link", { name: "API tokens" }).click();
+    await page.waitForURL(/\/account#tokens$/);
+    await page.getByRole("heading", { name: "API tokens" }).waitFor();
+    await hydrated(page);
+    assert.equal(await page.evaluate(() => window.before), undefined);
+    assert.ok(errors.some((line) => line.includes("status of 404")));
+    // And says that there is no such file, rather than leading somebody without a session to sign in.
+    const answer = await page.request.get(`${BASE}/pkg/gone.wasm`, { headers: { cookie: "" }, maxRedirects: 0 });
+    assert.deepEqual([answer.status(), answer.headers()["cache-control"]], [404, "no-store"]);
+  }),
+
   "the frame's own ways lead somewhere from every page": as("member", async ({ page, errors }) => {
     await page.goto(`${BASE}/account`);
     await hydrated(page);

@@ -6,21 +6,27 @@ use crate::hosts::HostsPage;
 use crate::pods::{NewPodPage, PodPage, PodsPage};
 use crate::secrets::SecretsPage;
 use crate::teams::{InvitationPage, NewTeamPage, TeamPage};
+use crate::ui::refusal::bear;
 use leptos::prelude::*;
+use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use leptos_router::LazyRoute;
+use leptos_router::hooks::use_url;
+use leptos_router::location::{BrowserUrl, LocationProvider};
+use std::convert::Infallible;
+use std::future::pending;
 
 macro_rules! part {
-    ($load:ident, $preload:ident, $Which:ident { $($Route:ident => $Page:ident),* $(,)? }) => {
+    ($part:ident, $load:ident, $Which:ident { $($Route:ident => $Page:ident),* $(,)? }) => {
         #[derive(Clone, Copy)]
         enum $Which {
             $($Route),*
         }
 
-        #[lazy]
-        fn $load(which: $Which) -> AnyView {
-            match which {
+        #[wasm_split($part, wasm_split_path = leptos::wasm_split, preload($load), fallible)]
+        fn $part(which: $Which) -> Result<AnyView, SplitLoaderError> {
+            Ok(match which {
                 $($Which::$Route => view! { <$Page /> }.into_any()),*
-            }
+            })
         }
 
         $(
@@ -33,21 +39,36 @@ macro_rules! part {
 
                 async fn view(_here: Self) -> AnyView {
                     #[cfg(feature = "ssr")]
-                    crate::server::announce_part(stringify!($load));
-                    $load($Which::$Route).await
+                    crate::server::announce_part(stringify!($part));
+                    match $part($Which::$Route).await {
+                        Ok(view) => view,
+                        Err(_logged) => match go_there_anew().await {},
+                    }
                 }
 
                 async fn preload() {
-                    #[cfg(target_arch = "wasm32")]
-                    $preload().await;
+                    if $load().await.is_err() {
+                        match go_there_anew().await {}
+                    }
                 }
             }
         )*
     };
 }
 
-part!(pods_part, __preload_pods_part, PodsPart { Pods => PodsPage });
-part!(making_part, __preload_making_part, MakingPart { NewPod => NewPodPage, NewTeam => NewTeamPage, Invitation => InvitationPage });
-part!(pod_part, __preload_pod_part, PodPart { OnePod => PodPage });
-part!(team_part, __preload_team_part, TeamPart { OneTeam => TeamPage, Secrets => SecretsPage });
-part!(account_part, __preload_account_part, AccountPart { Account => AccountPage, Hosts => HostsPage });
+part!(pods_part, load_pods_part, PodsPart { Pods => PodsPage });
+part!(making_part, load_making_part, MakingPart { NewPod => NewPodPage, NewTeam => NewTeamPage, Invitation => InvitationPage });
+part!(pod_part, load_pod_part, PodPart { OnePod => PodPage });
+part!(team_part, load_team_part, TeamPart { OneTeam => TeamPage, Secrets => SecretsPage });
+part!(account_part, load_account_part, AccountPart { Account => AccountPage, Hosts => HostsPage });
+
+/// For a part whose code does not come, as after a newer release has replaced it: the browser loads the page itself, frame and all.
+/// One that it has loaded already stays as the server drew it.
+async fn go_there_anew() -> Infallible {
+    let there = use_url().get_untracked();
+    if BrowserUrl::current().is_ok_and(|here| here != there) {
+        let query = Some(there.search()).filter(|query| !query.is_empty()).map(|query| format!("?{query}")).unwrap_or_default();
+        bear("The way there", window().location().set_href(&format!("{}{query}{}", there.path(), there.hash())));
+    }
+    pending().await
+}

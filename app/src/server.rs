@@ -38,9 +38,7 @@ pub fn announce_part(part: &str) {
     let (Some(manifest), Some(response)) = (use_context::<WasmSplitManifest>(), use_context::<ResponseOptions>()) else { return };
     let Some(manifest) = manifest.0.try_read_value() else { return };
     let (root, parts, script) = &*manifest;
-    // The build adds a number to the name of each.
-    let named = |(name, _): &(&String, _)| name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_'));
-    let modules = parts.iter().find(named).map(|(_, modules)| modules.as_slice()).unwrap_or_default();
+    let modules = parts.get(part).map(Vec::as_slice).unwrap_or_default();
     let modules = modules.iter().map(|module| format!("<{root}/{module}.wasm>; rel=preload; as=fetch; crossorigin"));
     let links: Vec<String> = modules.chain([format!("<{root}/{script}>; rel=modulepreload")]).collect();
     if let Ok(links) = HeaderValue::from_str(&links.join(", ")) {

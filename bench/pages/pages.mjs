@@ -117,7 +117,7 @@ for (const name of files(SITE).filter((name) => /\.(wasm|js|css)$/.test(name)).s
 /** WASM that a page takes: the frame's, and its part's, which the build's own list names. */
 const manifest = JSON.parse(readFileSync(`${SITE}/pkg/${readdirSync(`${SITE}/pkg`).find((name) => /^__wasm_split_manifest.*\.json$/.test(name))}`, "utf8"));
 const wasmOf = ([page, part]) => {
-  const [, modules] = Object.entries(manifest).find(([name]) => name.startsWith(`${part}_part_`));
+  const modules = manifest[`${part}_part`];
   const wanted = new Set(modules.map((name) => `pkg/${name}.wasm`));
   const found = weighed.filter((file) => wanted.has(file.name) || /^pkg\/pinacle\.([^.]+\.)?wasm$/.test(file.name));
   if (found.length !== modules.length + 1) throw new Error(`${part}: ${found.length} files of ${modules.length + 1}`);

@@ -23,6 +23,8 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 /// Pages and answers are one person's.
 const NEVER: HeaderValue = HeaderValue::from_static("no-store");
+/// Of the site, with nothing but files in them.
+const FOLDERS: [&str; 2] = ["/pkg/", "/vendor/"];
 
 pub fn router(state: &AppState) -> Router<AppState> {
     let routes = generate_route_list(App);
@@ -124,11 +126,20 @@ pub async fn site_file(State(state): State<AppState>, request: Request, next: Ne
         Ok(answer) => answer,
         Err(never) => match never {},
     };
-    if answer.status() == StatusCode::NOT_FOUND {
+    let path = request.uri().path();
+    let missing = answer.status() == StatusCode::NOT_FOUND;
+    // No page lies among the files: what an older release called by that name is gone, and no way to sign in.
+    if missing && !FOLDERS.iter().any(|folder| path.starts_with(folder)) {
         return next.run(request).await;
     }
     let mut answer = answer.map(Body::new);
-    let cached = if has_hash(request.uri().path()) { FOR_EVER } else { ASK_AGAIN };
+    let cached = if missing {
+        NEVER
+    } else if has_hash(path) {
+        FOR_EVER
+    } else {
+        ASK_AGAIN
+    };
     answer.headers_mut().insert(CACHE_CONTROL, cached);
     answer
 }
