@@ -5,10 +5,10 @@ use super::tier_field::TierField;
 use super::{Pod, PodName, PodStatus};
 use crate::error::AppError;
 use crate::ui::dialog::{Closes, Dialog, close};
+use crate::ui::once::Busy;
 use crate::ui::problem::FieldError;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
 pub const RENAME: &str = "rename";
 
@@ -18,6 +18,20 @@ pub fn RenameDialog(pod: RwSignal<Pod>) -> impl IntoView {
     let name = RwSignal::new(pod.with_untracked(|pod| pod.name.clone()));
     let tier = RwSignal::new(pod.with_untracked(|pod| pod.tier.as_str().to_owned()));
     let refused = RwSignal::new(None::<AppError>);
+    // What somebody else changes meanwhile is followed where nothing was typed: saving would undo it.
+    Effect::new(move |before: Option<(String, String)>| {
+        let now = pod.with(|pod| (pod.name.clone(), pod.tier.as_str().to_owned()));
+        if let Some(before) = before.filter(|_| refused.with_untracked(Option::is_none)) {
+            if name.get_untracked() == before.0 {
+                name.set(now.0.clone());
+            }
+            if tier.get_untracked() == before.1 {
+                tier.set(now.1.clone());
+            }
+        }
+        now
+    });
+    let busy = Busy::idle();
     let wrong = Signal::derive(move || {
         let typed = PodName::parse(&name.read()).err().map(|error| error.to_string());
         typed.or_else(|| refused.with(|error| error.as_ref().map(|error| error.at("name").to_owned())))
@@ -34,8 +48,8 @@ pub fn RenameDialog(pod: RwSignal<Pod>) -> impl IntoView {
         if changed_name.is_none() && changed_tier.is_none() {
             return close(RENAME);
         }
-        pod.update(|pod| pod.name = new_name);
-        spawn_local(async move {
+        busy.run(async move {
+            pod.update(|pod| pod.name = new_name);
             let later = changed_tier.is_some() && before.status == PodStatus::Running;
             match update_pod(before.id, changed_name, changed_tier).await {
                 Ok(new) => {
@@ -68,7 +82,7 @@ pub fn RenameDialog(pod: RwSignal<Pod>) -> impl IntoView {
                         autocapitalize="none"
                         aria-invalid=move || wrong.get().map(|_| "true")
                         aria-describedby="new-name-err"
-                        value=name.get_untracked()
+                        prop:value=name
                         on:input=move |event| {
                             refused.set(None);
                             name.set(event_target_value(&event));
@@ -79,7 +93,7 @@ pub fn RenameDialog(pod: RwSignal<Pod>) -> impl IntoView {
                 <TierField tier name="new-tier" />
                 <p class="mid">"A new tier takes effect at the next start. The disk grows and never shrinks."</p>
                 <p class="acts">
-                    <button type="submit" class="btn primary">
+                    <button type="submit" class="btn primary" aria-disabled=move || busy.is_busy().then_some("true")>
                         "Save"
                     </button>
                     <Closes dialog=RENAME class="btn quiet">

@@ -38,6 +38,8 @@ fn ask_with(notice: Notice, id: PodId, wish: Wish, seen: impl Fn() -> Option<Pod
     }
     spawn_local(async move {
         match wish_pod(id, wish).await {
+            // News may have come before the answer.
+            Ok(pod) if seen().is_some_and(|known| known.updated_at > pod.updated_at) => {}
             Ok(pod) => show(pod),
             Err(error) => {
                 if let Some(pod) = before {

@@ -194,6 +194,13 @@ pub struct ActivityQuery {
     pub limit: Option<u32>,
 }
 
+impl ActivityQuery {
+    /// Behind this cursor; of all kinds if `kind` is empty.
+    pub fn older(kind: &str, cursor: String) -> Self {
+        Self { kind: Some(kind.to_owned()).filter(|kind| !kind.is_empty()), cursor: Some(cursor), ..Self::default() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,8 +38,7 @@ pub fn ActivityList(shown: Shown) -> impl IntoView {
         let Some(cursor) = shown.all.with_untracked(|all| all.activity.next_cursor.clone()) else { return };
         let (id, kind) = (shown.id(), shown.kind.get_untracked());
         busy.run(async move {
-            let query = ActivityQuery { kind: Some(kind).filter(|kind| !kind.is_empty()), cursor: Some(cursor), ..ActivityQuery::default() };
-            match team_activity(id, query).await {
+            match team_activity(id, ActivityQuery::older(&kind, cursor)).await {
                 Ok(page) => drop(shown.all.try_update(|all| {
                     all.activity.items.extend(page.items);
                     all.activity.next_cursor = page.next_cursor;

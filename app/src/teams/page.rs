@@ -1,7 +1,8 @@
 //! The page of one team: who is in it, who is asked in, what was done. It follows what others do.
 
+use super::activity::ActivityQuery;
 use super::activity_list::ActivityList;
-use super::api::view_team;
+use super::api::{list_members, team_activity, view_team};
 use super::ending::EndDialog;
 use super::invitations::Invitations;
 use super::left::LeftPods;
@@ -9,7 +10,7 @@ use super::members::Members;
 use super::rename::{RENAME, RenameDialog};
 use super::{TeamDetail, TeamOverview, TeamRole};
 use crate::account::Me;
-use crate::error::{AppError, ErrorCode};
+use crate::error::{AppError, AppResult, ErrorCode};
 use crate::ids::{TeamId, UserId};
 use crate::ui::dialog::{Opens, open};
 use crate::ui::icon::Icon;
@@ -75,6 +76,27 @@ pub fn TeamPage() -> impl IntoView {
     }
 }
 
+/// The team, with at least so many rows of its lists, where there are as many: what was asked for with "Show more" stays.
+async fn read_as_far(slug: String, kind: String, members: usize, activity: usize) -> AppResult<TeamOverview> {
+    let mut all = view_team(slug, kind.clone()).await?;
+    let id = all.team.team.id;
+    while all.members.items.len() < members
+        && let Some(cursor) = all.members.next_cursor.take()
+    {
+        let more = list_members(id, Some(cursor)).await?;
+        all.members.items.extend(more.items);
+        all.members.next_cursor = more.next_cursor;
+    }
+    while all.activity.items.len() < activity
+        && let Some(cursor) = all.activity.next_cursor.take()
+    {
+        let more = team_activity(id, ActivityQuery::older(&kind, cursor)).await?;
+        all.activity.items.extend(more.items);
+        all.activity.next_cursor = more.next_cursor;
+    }
+    Ok(all)
+}
+
 #[component]
 fn TheTeam(all: TeamOverview, me: Option<UserId>, kind: Memo<String>) -> impl IntoView {
     let shown = Shown { all: RwSignal::new(all), me, kind, again: RwSignal::new(0), going: RwSignal::new(false) };
@@ -83,11 +105,14 @@ fn TheTeam(all: TeamOverview, me: Option<UserId>, kind: Memo<String>) -> impl In
     // What is read anew takes the place of what is there; lists keep the rows that stay.
     Effect::new(move |before: Option<(u32, String)>| {
         let now = (shown.again.get(), kind.get());
-        if before.is_some_and(|before| before != now) {
+        if let Some(before) = before.filter(|before| *before != now) {
             let asked = now.clone();
-            let slug = shown.all.with_untracked(|all| all.team.team.slug.clone());
+            let (slug, members, activity) =
+                shown.all.with_untracked(|all| (all.team.team.slug.clone(), all.members.items.len(), all.activity.items.len()));
+            // Of another kind it is another list.
+            let activity = if before.1 == asked.1 { activity } else { 0 };
             spawn_local(async move {
-                let found = view_team(slug, asked.1.clone()).await;
+                let found = read_as_far(slug, asked.1.clone(), members, activity).await;
                 // Another reading has begun since, or the page is left.
                 if shown.again.try_get_untracked() != Some(asked.0) || kind.try_get_untracked() != Some(asked.1) {
                     return;
