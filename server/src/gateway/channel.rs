@@ -117,8 +117,9 @@ async fn inward(mut reader: ChannelReadHalf, input: mpsc::Sender<ByteInput>, con
             _ => true,
         };
         if !told {
-            // What the pod's end says last is still on its way to the client.
-            return std::future::pending().await;
+            // What the pod's end says last is still on its way to the client, which may still say something.
+            while !matches!(reader.wait().await, None | Some(ChannelMsg::Close)) {}
+            return;
         }
     }
 }

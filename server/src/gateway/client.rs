@@ -57,6 +57,8 @@ pub struct Client {
     waiting: HashMap<ChannelId, Waiting>,
     /// What runs on channels; ends with the client.
     running: tokio::task::JoinSet<()>,
+    /// Ends it before: a channel that takes nothing keeps the session from hearing anything.
+    over: CancellationToken,
     told: bool,
 }
 
@@ -67,6 +69,7 @@ impl Client {
         stranger: Slot<IpAddr>,
         signed_in: CancellationToken,
         right_ended: oneshot::Sender<String>,
+        over: CancellationToken,
     ) -> Self {
         Self {
             gateway,
@@ -77,6 +80,7 @@ impl Client {
             known: None,
             waiting: HashMap::new(),
             running: tokio::task::JoinSet::new(),
+            over,
             told: false,
         }
     }
@@ -103,6 +107,11 @@ impl Client {
         if waiting.start.send(Ok(waiting.asked.start(program))).is_err() {
             tracing::debug!("a channel was closed before something ran there");
         }
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let over = self.over.clone();
+        self.running.spawn(async move { over.run_until_cancelled(work).await.unwrap_or_default() });
     }
 
     fn is_full(&mut self) -> bool {
@@ -210,7 +219,7 @@ impl Handler for Client {
         let (start, started) = oneshot::channel();
         self.waiting.insert(channel.id(), Waiting { asked: Asked::default(), start });
         let (gateway, caller, pod) = (Arc::clone(&self.gateway), known.caller.clone(), known.pod.clone().map(|pod| pod.id));
-        self.running.spawn(serve(gateway, caller, pod, channel, started));
+        self.spawn(serve(gateway, caller, pod, channel, started));
         reply.accept().await;
         Ok(())
     }
@@ -241,7 +250,7 @@ impl Handler for Client {
             return Ok(());
         }
         // Not waited for here: the client's other channels go on.
-        self.running.spawn(async move {
+        self.spawn(async move {
             match gateway.backend.connect_port(&caller, pod, port).await {
                 Ok(connection) => {
                     reply.accept().await;

@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::Interest,
     net::{TcpListener, TcpStream},
     sync::{Semaphore, oneshot},
     task::JoinSet,
@@ -57,6 +58,8 @@ const REJECTED_AFTER: Duration = Duration::from_millis(200);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// For one client to hear that its connection ends, and why; then its socket is closed under it.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// For what a client that has gone had sent to be read, to its end.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
 /// For all of them, when the server ends.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -180,12 +183,15 @@ fn ssh_config(key: PrivateKey) -> SshConfig {
 async fn connection(ssh: Arc<SshConfig>, gateway: Arc<Gateway>, socket: TcpStream, peer: IpAddr, stranger: Slot<IpAddr>) {
     let known = CancellationToken::new();
     let (tell, mut right_ended) = oneshot::channel();
-    // A client that reads nothing, or that never ends an exchange of keys, keeps the session from hearing anything.
-    let cut = match socket.as_fd().try_clone_to_owned() {
-        Ok(socket) => std::net::TcpStream::from(socket),
+    // A client that reads nothing, that never ends an exchange of keys, or whose input nothing takes, keeps the session from hearing
+    // anything.
+    let own = socket.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
+    let own = match own.and_then(TcpStream::from_std) {
+        Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "a connection could not be taken"),
     };
-    let handler = client::Client::new(Arc::clone(&gateway), peer, stranger, known.clone(), tell);
+    let over = CancellationToken::new();
+    let handler = client::Client::new(Arc::clone(&gateway), peer, stranger, known.clone(), tell, over.clone());
     let session = match timeout(SIGN_IN, server::run_stream(ssh, socket, handler)).await {
         Ok(Ok(session)) => session,
         // No SSH, or nothing at all.
@@ -196,27 +202,45 @@ async fn connection(ssh: Arc<SshConfig>, gateway: Arc<Gateway>, socket: TcpStrea
     tokio::pin!(session);
     let why = tokio::select! {
         ended = &mut session => return heard(peer, ended),
-        () = async { if timeout(SIGN_IN, known.cancelled()).await.is_ok() { std::future::pending::<()>().await } } => "Nobody has signed in.".to_owned(),
-        Ok(why) = &mut right_ended => why,
-        () = gateway.stop.cancelled() => "The server restarts.".to_owned(),
+        () = hung_up(&own) => None,
+        () = async { if timeout(SIGN_IN, known.cancelled()).await.is_ok() { std::future::pending::<()>().await } } => Some("Nobody has signed in.".to_owned()),
+        Ok(why) = &mut right_ended => Some(why),
+        () = gateway.stop.cancelled() => Some("The server restarts.".to_owned()),
     };
+    let grace = if why.is_some() { LAST_WORD } else { LEFT_BEHIND };
     let told = async {
-        // An error: the session has just ended by itself.
-        let _gone = handle.disconnect(russh::Disconnect::ByApplication, why, String::new()).await;
+        if let Some(why) = why {
+            // An error: the session has just ended by itself.
+            let _gone = handle.disconnect(russh::Disconnect::ByApplication, why, String::new()).await;
+        }
         (&mut session).await
     };
-    let ended = match timeout(LAST_WORD, told).await {
+    let ended = match timeout(grace, told).await {
         Ok(ended) => ended,
         Err(_) => {
             tracing::debug!(%peer, "a client did not hear the end");
-            if let Err(error) = cut.shutdown(Shutdown::Both) {
+            if let Err(error) = own.into_std().and_then(|socket| socket.shutdown(Shutdown::Both)) {
                 tracing::debug!(%error, %peer, "a connection had gone");
             }
-            // What it was reading or writing has ended with that; until it has, it keeps its place.
+            // What it was reading, writing or handing on has ended with that; until it has, it keeps its place.
+            over.cancel();
             session.await
         }
     };
     heard(peer, ended);
+}
+
+/// Resolves when the client has closed its end, whether or not all that it sent before has been read. It can't be told when the socket
+/// is not watched any more, and the session finds out by itself.
+async fn hung_up(socket: &TcpStream) {
+    while let Ok(ready) = socket.ready(Interest::READABLE).await {
+        if ready.is_read_closed() {
+            return;
+        }
+        // Nothing is read here: what is there was heard of, and the next wait is for more.
+        let _heard = socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+    std::future::pending().await
 }
 
 fn heard(peer: IpAddr, ended: Result<(), russh::Error>) {

@@ -295,6 +295,15 @@ async fn what_is_open_ends_with_the_pod_and_with_the_key() {
     user.wish(&id, "start").await;
     user.until_status(&id, "running").await;
 
+    // A client that goes while nothing takes its input takes along what runs for it: so much has no room on the way.
+    let mut child = machine.ssh(&at).arg("echo $$ >pid; echo ready; exec sleep 600").stdin(Stdio::piped()).spawn().expect("ssh runs");
+    until_ready(&mut child).await;
+    let mut stdin = child.stdin.take().expect("its input");
+    assert!(timeout(Duration::from_secs(3), stdin.write_all(&vec![0; 32 << 20])).await.is_err(), "it is held up");
+    child.kill().await.expect("killed");
+    let gone = "for i in $(seq 300); do kill -0 $(cat pid) 2>/dev/null || { echo gone; break; }; sleep 0.1; done";
+    assert_eq!(user.shell(&id, gone).await, "gone\n");
+
     let mut child = open().await;
     fleet.github(&format!("/accounts/{login}"), json!({ "keys": [] })).await;
     // As five minutes later.
