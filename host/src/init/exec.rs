@@ -36,8 +36,9 @@ use tokio::{
 const SILENCE: Duration = Duration::from_millis(30);
 /// Background jobs whose output is thrown away for them; those beyond get a closed pipe.
 const MAX_LEFT_BEHIND: usize = 256;
-/// Frames of input that wait for the command to read them.
-const INPUT_QUEUE: usize = 4;
+/// Frames of input that wait for the command to read them, where nobody counts them: more than a request to the API may have, so that
+/// its end is heard.
+const INPUT_QUEUE: usize = 16;
 
 static LEFT_BEHIND: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LEFT_BEHIND)));
 

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 const HALF: u64 = 512 << 10;
 
 pub struct Log {
-    files: Mutex<Files>,
-    /// Bytes written since the log began; changes with every write.
+    files: Arc<Mutex<Files>>,
+    /// Bytes written since the log began; changes with every write, and ends with the process and all who write for it.
     end: watch::Sender<u64>,
 }
 
@@ -46,7 +46,8 @@ impl Log {
         let (newer_start, newer_length) = (length(&older), length(&newer));
         let writing = OpenOptions::new().create(true).append(true).open(&newer)?;
         let end = newer_start + newer_length;
-        Ok(Self { files: Mutex::new(Files { newer, older, writing, older_start: 0, newer_start, end }), end: watch::Sender::new(end) })
+        let files = Files { newer, older, writing, older_start: 0, newer_start, end };
+        Ok(Self { files: Arc::new(Mutex::new(files)), end: watch::Sender::new(end) })
     }
 
     /// Appends; a full disk loses the piece, never the process.
@@ -57,16 +58,14 @@ impl Log {
         }
         self.end.send_replace(files.end);
     }
+}
 
+impl Files {
     /// Up to a chunk from `position`, and the position after it; skips what has been thrown away.
     fn read(&self, position: u64) -> io::Result<(Vec<u8>, u64)> {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = position.max(files.older_start);
-        let (path, start, end) = if position < files.newer_start {
-            (&files.older, files.older_start, files.newer_start)
-        } else {
-            (&files.newer, files.newer_start, files.end)
-        };
+        let position = position.max(self.older_start);
+        let (path, start, end) =
+            if position < self.newer_start { (&self.older, self.older_start, self.newer_start) } else { (&self.newer, self.newer_start, self.end) };
         let mut piece = vec![0; (end - position).min(DATA_CHUNK as u64) as usize];
         if !piece.is_empty() {
             let read = File::open(path)?.read_at(&mut piece, position - start)?;
@@ -79,9 +78,7 @@ impl Log {
         let next = position + piece.len() as u64;
         Ok((piece, next))
     }
-}
 
-impl Files {
     fn append(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.end - self.newer_start >= HALF {
             fs::rename(&self.newer, &self.older)?;
@@ -89,32 +86,44 @@ impl Files {
             self.older_start = self.newer_start;
             self.newer_start = self.end;
         }
-        self.writing.write_all(piece)?;
-        self.end += piece.len() as u64;
-        Ok(())
+        let written = self.writing.write_all(piece);
+        self.end = match written {
+            Ok(()) => self.end + piece.len() as u64,
+            // A full disk may have taken some of it.
+            Err(_) => self.end.max(self.newer_start + self.writing.metadata()?.len()),
+        };
+        written
     }
 }
 
 /// Sends the log from its beginning, then what is added, until the connection ends.
-pub async fn follow(connection: Connection, log: &Arc<Log>) -> Result<(), Gone> {
+pub async fn follow(connection: Connection, log: Arc<Log>) -> Result<(), Gone> {
     let Connection { mut input, output } = connection;
+    let (files, grown) = (log.files.clone(), log.end.subscribe());
+    // Who reads keeps no log from its end.
+    drop(log);
     output.json(&Reply::Streaming).await?;
     let window = Window::default();
     let ended = tokio::select! {
-        ended = copy(log, &output, &window) => ended?,
+        ended = copy(&files, grown, &output, &window) => ended?,
         gone = window.listen(&mut input) => return Err(gone),
     };
     Connection { input, output }.finish(ended).await
 }
 
 /// Sends the log and what is added to it, until the process is none of the pod's any more.
-async fn copy(log: &Log, output: &Outbox, window: &Window) -> Result<Result<StreamOutput, HostError>, Gone> {
-    let mut grown = log.end.subscribe();
+async fn copy(
+    files: &Mutex<Files>,
+    mut grown: watch::Receiver<u64>,
+    output: &Outbox,
+    window: &Window,
+) -> Result<Result<StreamOutput, HostError>, Gone> {
     let mut position = 0;
     loop {
         let end = *grown.borrow_and_update();
         while position < end {
-            let (piece, next) = match log.read(position) {
+            let read = files.lock().unwrap_or_else(PoisonError::into_inner).read(position);
+            let (piece, next) = match read {
                 Ok(read) => read,
                 Err(error) => return Ok(Err(HostError::new(HostErrorCode::Failed, format!("the log cannot be read: {error}")))),
             };

@@ -97,14 +97,20 @@ pub async fn connect(pod: &Pod, connection: Connection, port: u16, windowed: boo
     Connection { input, output }.finish(Ok(StreamOutput::Exit { code: Some(0), signal: None, timed_out: false })).await
 }
 
-async fn feed_socket(mut to: OwnedWriteHalf, mut hungry: mpsc::Receiver<Bytes>, tell: Option<mpsc::Sender<Frame>>) -> Result<(), Gone> {
+async fn feed_socket(to: OwnedWriteHalf, mut hungry: mpsc::Receiver<Bytes>, tell: Option<mpsc::Sender<Frame>>) -> Result<(), Gone> {
+    let mut to = Some(to);
     while let Some(data) = hungry.recv().await {
-        to.write_all(&data).await.map_err(|_| Gone)?;
+        // A server that takes no more may have answered already: what is for it is taken all the same.
+        if let Some(socket) = &mut to
+            && socket.write_all(&data).await.is_err()
+        {
+            to = None;
+        }
         if let Some(tell) = &tell {
             tell_taken(tell, data.len()).await?;
         }
     }
-    to.shutdown().await.map_err(|_| Gone)?;
-    // A client that has said all may still be answered.
+    // Its end is said. A client that has said all may still be answered.
+    drop(to);
     std::future::pending().await
 }

@@ -107,7 +107,7 @@ async fn perform(pod: Arc<Pod>, connection: Connection, command: Command) -> Res
         Command::ReadFile { path, .. } => files::read(&pod, connection, &path).await,
         Command::WriteFile { path, bytes, .. } => files::write(&pod, connection, &path, bytes).await,
         Command::ProcessLog { name, .. } => match pod.processes.log(&name) {
-            Ok(log) => log::follow(connection, &log).await,
+            Ok(log) => log::follow(connection, log).await,
             Err(error) => unary(connection, Err(error)).await,
         },
         Command::Connect { port, window, .. } => relay::connect(&pod, connection, port, window).await,

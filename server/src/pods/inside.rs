@@ -179,11 +179,14 @@ pub async fn write_file(control: &ControlPlane, host: &HostTarget, pod: PodId, p
     }
     let command = Command::WriteFile { pod: pod.0, path: path.to_owned(), bytes: content.bytes };
     let (mut reader, mut writer) = link::stream(control, host, Class::Bulk, command).await.map_err(answer)?;
+    // What its sender does wrong is the whole answer: the pod, which waits for more, has none.
     let send = async {
         while let Some(piece) = timeout(PIECE_DEADLINE, content.stream.next()).await.map_err(|_| too_slow())? {
-            timeout(PIECE_DEADLINE, writer.data(piece?)).await.map_err(|_| too_slow())?.map_err(answer)?;
+            if let Err(error) = timeout(PIECE_DEADLINE, writer.data(piece?)).await.map_err(|_| too_slow())? {
+                return Ok(Err(answer(error)));
+            }
         }
-        writer.message(&StreamInput::Eof).await.map_err(answer)
+        Ok::<_, AppError>(writer.message(&StreamInput::Eof).await.map_err(answer))
     };
     // The pod may refuse in the middle, with its reason: that is worth more than "the connection broke".
     let done = async {
@@ -198,7 +201,7 @@ pub async fn write_file(control: &ControlPlane, host: &HostTarget, pod: PodId, p
     let sent = tokio::select! {
         biased;
         ended = &mut done => return ended,
-        sent = send => sent,
+        sent = send => sent?,
     };
     let ended = timeout(PIECE_DEADLINE, done).await.unwrap_or_else(|_| Err(too_slow()));
     sent.and(ended)

@@ -177,16 +177,17 @@ async fn follow(state: AppState, caller: Caller, pod: PodId, socket: WebSocket, 
             };
             match tokio::time::timeout(terminal::SEND_DEADLINE, sink.send(message)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return,
+                Ok(Err(_)) | Err(_) => return false,
             }
         }
-        if let Ok(Err(error)) = tokio::time::timeout(terminal::SEND_DEADLINE, sink.close()).await {
-            tracing::debug!(%error, "a log's socket did not close");
-        }
+        true
     };
-    tokio::select! {
-        () = gone => {}
-        () = writing => {}
+    let told_all = tokio::select! {
+        () = gone => false,
+        told_all = writing => told_all,
+    };
+    if told_all {
+        terminal::close(sink, stream).await;
     }
 }
 

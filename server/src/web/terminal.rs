@@ -14,7 +14,10 @@ use super::{
 };
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
-use futures::{SinkExt, Stream, StreamExt, stream::SplitSink};
+use futures::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
 use pinacle_app::{
     AppError, ErrorCode,
     backend::{Caller, TerminalConnection, TerminalInput, TerminalOutput, TerminalSize},
@@ -40,6 +43,8 @@ pub const PING: Duration = Duration::from_secs(20);
 pub const SILENCE: Duration = Duration::from_secs(60);
 /// How long what was handed on may take to leave for the pod, once a terminal's socket closes.
 const LEAVE: Duration = Duration::from_secs(5);
+/// And once there is no right to it any more: who has lost it is shown out.
+const SHOWN_OUT: Duration = Duration::from_secs(1);
 /// A message that is not taken within this long: the browser is gone.
 pub const SEND_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -73,12 +78,12 @@ pub async fn attach(
     slot: Slot<UserId>,
 ) {
     let _held = slot;
-    let (sink, stream) = socket.split();
+    let (sink, mut stream) = socket.split();
     let (tell_shown, told_shown) = watch::channel(0);
     let TerminalConnection { input, mut output } = connection;
     let mut writing = Writing { sink, shown: told_shown, counts };
     let reason = tokio::select! {
-        reason = read(stream, input, tell_shown) => reason,
+        reason = read(&mut stream, input, tell_shown) => reason,
         reason = writing.run(&mut output) => reason,
         reason = guard::ended(state, caller, Reach::Pod(pod)) => End::Right(reason),
     };
@@ -92,7 +97,8 @@ pub async fn attach(
         }
         taken
     };
-    let taken = tokio::time::timeout(LEAVE, taken).await.unwrap_or_else(|_| {
+    let leave = if matches!(reason, End::Right(why) if why.is_final()) { SHOWN_OUT } else { LEAVE };
+    let taken = tokio::time::timeout(leave, taken).await.unwrap_or_else(|_| {
         tracing::warn!("what was typed last may not have left for the pod");
         None
     });
@@ -108,18 +114,33 @@ pub async fn attach(
         return;
     }
     // A browser that has gone in the meantime needs no goodbye.
-    if writing.tell(last).await.is_ok()
-        && let Err(error) = tokio::time::timeout(SEND_DEADLINE, writing.sink.close()).await
-    {
-        tracing::debug!(%error, "a terminal's socket did not close");
+    if writing.tell(last).await.is_ok() {
+        close(writing.sink, stream).await;
+    }
+}
+
+/// Says goodbye, and reads what the browser still says until it has, too: a socket that is closed with something unread resets its
+/// connection, and takes with it what was not delivered yet.
+pub async fn close(mut sink: SplitSink<WebSocket, Message>, mut stream: SplitStream<WebSocket>) {
+    let closing = async {
+        sink.close().await?;
+        while let Some(message) = stream.next().await {
+            message?;
+        }
+        Ok::<(), axum::Error>(())
+    };
+    if !matches!(tokio::time::timeout(SEND_DEADLINE, closing).await, Ok(Ok(()))) {
+        tracing::debug!("a socket did not close");
     }
 }
 
 /// Says why it could not be opened on a socket of its own: a browser does not get to see an HTTP error there.
-pub async fn refuse(mut socket: WebSocket, error: AppError) {
+pub async fn refuse(socket: WebSocket, error: AppError) {
+    let (mut sink, stream) = socket.split();
     let last = Message::text(json!({ "closed": { "reason": error.message } }).to_string());
-    if let Err(error) = socket.send(last).await {
-        tracing::debug!(%error, "a terminal's socket was gone before it could be told why");
+    match sink.send(last).await {
+        Ok(()) => close(sink, stream).await,
+        Err(error) => tracing::debug!(%error, "a terminal's socket was gone before it could be told why"),
     }
 }
 
@@ -139,11 +160,7 @@ enum End {
 
 /// Input is taken in while the pod is not ready for it, up to a limit: what the client says of the output it has shown
 /// comes on the same way, and a pod that waits for that would otherwise wait for ever.
-async fn read(
-    mut stream: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
-    input: mpsc::Sender<TerminalInput>,
-    tell_shown: watch::Sender<u64>,
-) -> End {
+async fn read(stream: &mut SplitStream<WebSocket>, input: mpsc::Sender<TerminalInput>, tell_shown: watch::Sender<u64>) -> End {
     let mut waiting = Waiting::default();
     loop {
         let message = tokio::select! {

@@ -26,6 +26,9 @@ const USAGE: &str = "usage: sudo [-EHnS] [-i | -s] [-u user] [VAR=value] [comman
 /// What a command keeps of its caller's environment without -E.
 const KEPT: [&str; 7] = ["TERM", "COLORTERM", "LANG", "LC_ALL", "DISPLAY", "DEBIAN_FRONTEND", "TZ"];
 const CHUNK: usize = 16 << 10;
+/// After the command's end: silence of the terminal for so many milliseconds means that this was all, and so many chunks are enough.
+const SILENCE: u8 = 100;
+const LAST_PIECES: usize = 16;
 
 /// Runs the command line; gives the command's own code.
 pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
@@ -168,9 +171,16 @@ fn relay(socket: &mut UnixStream, master: Option<&OwnedFd>) -> io::Result<Outcom
             let read = socket.read(&mut piece)?;
             answer.extend_from_slice(&piece[..read]);
             if let Some(frame) = Frame::decode(&mut answer).map_err(io::Error::other)? {
-                // The last of the screen.
-                while let Some(master) = master.filter(|_| showing) {
-                    showing = copy(master.as_fd(), io::stdout().as_fd());
+                // The last of the screen. A job that was left behind may keep the terminal open, and write on.
+                for _ in 0..LAST_PIECES {
+                    let Some(master) = master.filter(|_| showing) else { break };
+                    let mut ready = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
+                    match poll(&mut ready, SILENCE) {
+                        Ok(0) => break,
+                        Ok(_) => showing = copy(master.as_fd(), io::stdout().as_fd()),
+                        Err(nix::errno::Errno::EINTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 return frame.parse().map_err(io::Error::other);
             }
