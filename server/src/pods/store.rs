@@ -122,6 +122,15 @@ impl PodRow {
         SetupState::parse(&self.setup).unwrap_or_default()
     }
 
+    /// As it is known; one that is to be done again is under way from the wish on, and its former end says nothing any more.
+    fn shown_setup(&self) -> Setup {
+        let known = &self.setup_detail.0;
+        if self.status() == PodStatus::Running && self.setup_after > self.setup_generation {
+            return Setup { state: SetupState::Running, plan: known.plan.clone(), plan_digest: known.plan_digest.clone(), ..Setup::default() };
+        }
+        Setup { state: self.setup(), ..known.clone() }
+    }
+
     /// What its reservation holds.
     pub fn held(&self) -> Held {
         let bytes = |held: Option<i64>| held.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
@@ -137,7 +146,7 @@ impl PodRow {
 
 impl From<PodRow> for Pod {
     fn from(row: PodRow) -> Self {
-        let (status, state) = (row.status(), row.setup());
+        let status = row.status();
         Self {
             id: row.id(),
             owner_id: UserId(row.owner_id),
@@ -148,7 +157,7 @@ impl From<PodRow> for Pod {
             reachable: row.reachable,
             secrets_outdated: row.secrets_outdated,
             behind: row.is_behind(),
-            setup: Setup { state, ..row.setup_detail.0 },
+            setup: row.shown_setup(),
             placement: row.reason.map(|r| r.0.words()),
             updated_at: row.status_at.max(row.wished_at),
             running_since: (status == PodStatus::Running).then_some(row.status_at),
@@ -209,7 +218,8 @@ pub struct Cursor {
     pub id: Uuid,
 }
 
-/// Newest first; only pods of teams that the user is in.
+/// Newest first; only pods of teams that the user is in. Chosen by what their own rows say; what surrounds them is read for those
+/// that are shown.
 pub async fn list_for(
     db: impl PgExecutor<'_>,
     user: UserId,
@@ -219,13 +229,17 @@ pub async fn list_for(
     limit: i64,
 ) -> Result<Vec<PodRow>, sqlx::Error> {
     sqlx::query_as(pods!(
-        "JOIN team_members m ON m.team_id = p.team_id AND m.user_id = $1
-         WHERE p.status <> 'deleted' AND ($2::uuid IS NULL OR p.team_id = $2)
-           AND ($3::text IS NULL OR position(lower($3) IN lower(concat_ws(' ', p.name, p.repository, u.handle))) > 0)
-           AND (cardinality($4::text[]) = 0 OR p.status = ANY($4)) AND ($5::text IS NULL OR p.tier = $5)
-           AND ($6::timestamptz IS NULL OR (p.created_at, p.id) < ($6, $7)) AND ($9::uuid IS NULL OR p.owner_id = $9)
-           AND ($10::text IS NULL OR t.slug = $10)
-         ORDER BY p.created_at DESC, p.id DESC LIMIT $8"
+        "JOIN (
+           SELECT p.id FROM team_members m JOIN pods p ON p.team_id = m.team_id
+           WHERE m.user_id = $1 AND p.status <> 'deleted' AND ($2::uuid IS NULL OR p.team_id = $2)
+             AND ($3::text IS NULL OR position(lower($3) IN lower(
+               concat_ws(' ', p.name, p.repository, (SELECT u.handle FROM users u WHERE u.id = p.owner_id)))) > 0)
+             AND (cardinality($4::text[]) = 0 OR p.status = ANY($4)) AND ($5::text IS NULL OR p.tier = $5)
+             AND ($6::timestamptz IS NULL OR (p.created_at, p.id) < ($6, $7)) AND ($9::uuid IS NULL OR p.owner_id = $9)
+             AND ($10::text IS NULL OR p.team_id = (SELECT t.id FROM teams t WHERE t.slug = $10 AND t.deleted_at IS NULL))
+           ORDER BY p.created_at DESC, p.id DESC LIMIT $8
+         ) shown ON shown.id = p.id
+         ORDER BY p.created_at DESC, p.id DESC"
     ))
     .bind(user.0)
     .bind(query.team_id.map(|t| t.0))
