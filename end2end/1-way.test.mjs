@@ -35,7 +35,7 @@ export default {
       await hydrated(page);
       await page.waitForFunction(() => document.querySelector("pinacle-terminal .xterm-rows")?.innerText.includes("it-42-works"));
       await page.getByText("Cloning into").first().waitFor();
-      await type(page, "touch kept-file && ls", "kept-file");
+      await type(page, "touch kept-file && echo kept-$((40+2))", "kept-42");
 
       await page.getByRole("button", { name: "Stop", exact: true }).click();
       await shows(page, "Stopped");

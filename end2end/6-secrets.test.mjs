@@ -1,6 +1,6 @@
 // Secrets: what a person adds, sees by name, changes, and imports; values are in no page.
 import assert from "node:assert/strict";
-import { BASE, MADE, addSecret, as, fitsPhone, fresh, hydrated, type } from "./browser.mjs";
+import { BASE, MADE, addSecret, as, fitsPhone, fresh, hydrated, shows, type } from "./browser.mjs";
 
 const named = (word) => fresh(word).toUpperCase();
 const row = (page, name) => page.getByRole("row").filter({ hasText: name });
@@ -59,6 +59,7 @@ export default {
       await note.getByText(pod.name).waitFor({ state: "detached", timeout: MADE });
       await page.goto(`${BASE}/pods/${pod.id}`);
       await hydrated(page);
+      await shows(page, "Running");
       await type(page, `echo "<$${name}>"`, `<${second}>`);
       assert.ok(!(await page.evaluate((text) => document.documentElement.outerHTML.includes(text), first)), "the former value is in no page");
       assert.deepEqual(errors, []);

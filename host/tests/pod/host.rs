@@ -160,7 +160,7 @@ impl Host {
             .spawn()
             .unwrap();
         let (output, input) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Connection { input: FrameReader::new(input), output, installation: self.installation, _gate: Some(child) }
+        Connection { input: FrameReader::new(input), output, installation: self.installation, asked: String::new(), _gate: Some(child) }
     }
 
     /// Everything of this daemon's that the kernel or the disk of the host knows.
@@ -200,13 +200,16 @@ pub struct Connection<R, W> {
     pub input: FrameReader<R>,
     pub output: W,
     pub installation: Installation,
+    /// The last command, for who waits in vain.
+    pub asked: String,
     /// What carries the stream, where that is a process.
     pub _gate: Option<Child>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     pub async fn frame(&mut self) -> Option<Frame> {
-        timeout(DEADLINE, self.input.next()).await.expect("a frame in time").expect("a whole frame")
+        let next = timeout(DEADLINE, self.input.next()).await;
+        next.unwrap_or_else(|_| panic!("no frame in time to: {}", self.asked)).expect("a whole frame")
     }
 
     pub async fn reply(&mut self) -> Reply {
@@ -214,6 +217,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     pub async fn ask(&mut self, command: Command) -> Reply {
+        self.asked = format!("{command:?}");
         let request = Request { protocol: PROTOCOL, installation: Some(self.installation), command };
         write_json(&mut self.output, &request).await.unwrap();
         self.reply().await

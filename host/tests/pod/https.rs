@@ -47,7 +47,7 @@ async fn connect(host: &Host) -> Connection<ReadHalf<Tls>, WriteHalf<Tls>> {
     let (status, tls) = knock(host, &format!("Authorization: Bearer {API_KEY}\r\n")).await;
     assert_eq!(status, "HTTP/1.1 101 Switching Protocols");
     let (input, output) = split(tls);
-    Connection { input: FrameReader::new(input), output, installation: host.installation, _gate: None }
+    Connection { input: FrameReader::new(input), output, installation: host.installation, asked: String::new(), _gate: None }
 }
 
 #[tokio::test]

@@ -34,8 +34,11 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     assert!(first.until("root\r\n").await.contains("30 100"));
     first.say(StreamInput::Resize { cols: 90, rows: 20 }).await;
     first.until("has-25-changed").await;
-    first.send(b"exit\n").await;
+    // What it leaves behind there holds nobody up.
+    first.send(b"sleep 321 & exit\n").await;
     first.until("logout").await;
+    first.send(b"echo back-$((6*7))\n").await;
+    first.until("back-42").await;
     drop(first);
 
     let mut again = host.connect().await;
@@ -97,7 +100,7 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     assert_eq!(closed.refused(Command::ReadFile { pod, path: "/.pinacle/boot/boot.json".into() }).await, HostErrorCode::Invalid);
     let mut closed = host.connect().await;
     assert_eq!(closed.refused(Command::WriteFile { pod, path: "/etc/shadow".into(), bytes: 1 }).await, HostErrorCode::Invalid);
-    run(&host, pod, "fallocate -l 2G fill || dd if=/dev/zero of=fill bs=1M 2>/dev/null").await;
+    run(&host, pod, "fallocate -l $(($(df --output=avail -B1M . | tail -1) - 8))M fill; dd if=/dev/zero of=rest bs=64K 2>/dev/null").await;
     let mut full = host.connect().await;
     match full.ask(Command::WriteFile { pod, path: "more".into(), bytes: 8 << 20 }).await {
         Reply::Streaming => {
@@ -108,7 +111,7 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
         Reply::Error(error) => assert_eq!(error.code, HostErrorCode::NoSpace),
         other => panic!("{other:?}"),
     }
-    assert_eq!(run(&host, pod, "rm fill; ls -A | grep -c pinacle-new").await.text(), "0");
+    assert_eq!(run(&host, pod, "rm fill rest; ls -A | grep -c pinacle-new").await.text(), "0");
     plane.done(Command::Delete { pod, fence: 2 }).await;
     assert_eq!(host.traces().await, "");
     host.end().await;
@@ -154,6 +157,17 @@ async fn processes_are_kept_running_watched_and_reached() {
     get.send(b"GET / HTTP/1.0\r\n\r\n").await;
     assert!(get.rest().await.text().contains("200 OK"));
     assert_eq!(plane.refused(Command::Connect { pod, port: 9, window: false }).await, HostErrorCode::NotFound);
+    // What answers before it has read everything is heard, also by who sends on.
+    let refuses = "import socket; s = socket.create_server(('127.0.0.1', 8001)); open('listens', 'w').close()\nwhile True: \
+                   c = s.accept()[0]; c.recv(10); c.sendall(b'too large'); c.close()";
+    run(&host, pod, &format!("python3 -c \"{refuses}\" >/dev/null 2>&1 & for i in $(seq 300); do [ -e listens ] && break; sleep 0.1; done")).await;
+    for window in [false, true].repeat(5) {
+        let mut early = host.connect().await;
+        early.open(Command::Connect { pod, port: 8001, window }).await;
+        early.send_late(16).await;
+        let answer = early.rest().await;
+        assert_eq!((answer.text().as_str(), answer.code()), ("too large", Some(0)), "window: {window}");
+    }
 
     let mut plane = host.connect().await;
     let mut log = host.connect().await;
@@ -164,9 +178,11 @@ async fn processes_are_kept_running_watched_and_reached() {
     assert_eq!(plane.refused(Command::RestartProcess { pod, name: "nobody".into() }).await, HostErrorCode::NotFound);
 
     plane.done(Command::Processes { pod, fence: 1, processes: Vec::new(), restart: false }).await;
+    run(&host, pod, "pkill -f create_serve[r]").await;
     let after = report(&mut plane, pod).await;
     assert!(after.processes.is_empty() && after.ports.is_empty(), "{after:?}");
     assert_eq!(run(&host, pod, "pgrep -fc http.serve[r]").await.text(), "0");
+    assert_eq!(log.rest().await.code(), Some(0), "a log ends with its process");
     // A watch tells of the end.
     plane.done(Command::Delete { pod, fence: 2 }).await;
     watch.rest().await;

@@ -244,7 +244,7 @@ async fn input_output_and_time_of_a_command_are_its_own() {
     assert_eq!(ended.code(), Some(0));
 
     let mut slow = host.connect().await;
-    slow.open(Command::Exec { pod, exec: ExecSpec { timeout_seconds: 1, ..exec_spec(&["bash", "-c", "echo begun; sleep 600 & sleep 600"]) } }).await;
+    slow.open(Command::Exec { pod, exec: ExecSpec { timeout_seconds: 5, ..exec_spec(&["bash", "-c", "echo begun; sleep 600 & sleep 600"]) } }).await;
     let ended = slow.rest().await;
     assert_eq!((ended.text().as_str(), ended.code()), ("begun", None));
     assert!(matches!(ended.last, Some(pinacle_host::protocol::StreamOutput::Exit { timed_out: true, .. })), "{:?}", ended.last);
