@@ -36,7 +36,7 @@ async fn a_terminal_outlives_its_viewer_and_files_replace_at_once() {
     first.until("has-25-changed").await;
     // What it leaves behind there holds nobody up.
     first.send(b"sleep 321 & exit\n").await;
-    first.until("logout").await;
+    first.until("dev@").await;
     first.send(b"echo back-$((6*7))\n").await;
     first.until("back-42").await;
     drop(first);
