@@ -136,7 +136,7 @@ fn command(database_url: &str, arguments: &[&str]) -> Command {
         .env("DATABASE_URL", database_url)
         .env("PINACLE_DATABASE_CONNECTIONS", "10")
         .env("PINACLE_VISIBILITY_SECONDS", VISIBILITY_SECONDS)
-        .envs([("PINACLE_INSTALL_SECONDS", "45"), ("PINACLE_CLONE_SECONDS", "20"), ("PINACLE_GIT_SILENCE_SECONDS", "4")])
+        .envs([("PINACLE_INSTALL_SECONDS", "30"), ("PINACLE_CLONE_SECONDS", "20"), ("PINACLE_GIT_SILENCE_SECONDS", "4")])
         // What the tests share is not what they test.
         .envs([("PINACLE_QUOTA_PODS", "500"), ("PINACLE_QUOTA_CPU", "500"), ("PINACLE_QUOTA_MEMORY_GB", "1000"), ("PINACLE_QUOTA_DISK_GB", "10000")]);
     command
