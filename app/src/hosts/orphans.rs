@@ -140,7 +140,7 @@ fn AdoptDialog(adopting: RwSignal<Option<Orphan>>, again: Callback<()>) -> impl 
         move |field: &'static str| Signal::derive(move || refused.with(|error| error.as_ref().and_then(|error| error.of(field).map(str::to_owned))));
     let general = move || refused.with(|error| error.as_ref().filter(|error| error.fields.is_empty()).map(|error| error.message.clone()));
     let wrong_tier = wrong("tier");
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let Some(orphan) = adopting.get_untracked() else { return };

@@ -5,14 +5,14 @@ use super::{Plan, Pod, PodStatus, SetupState};
 use crate::error::AppError;
 use crate::ui::copy::Copy;
 use crate::ui::icon::{Icon, Shape};
+use crate::ui::once::Busy;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos::task::spawn_local;
 
 /// Nothing of the repository has run: shows what would, and asks.
 #[component]
 pub fn Approve(pod: RwSignal<Pod>) -> impl IntoView {
-    let sending = RwSignal::new(false);
+    let busy = Busy::default();
     let refused = RwSignal::new(None::<AppError>);
     move || {
         let now = pod.get();
@@ -27,17 +27,12 @@ pub fn Approve(pod: RwSignal<Pod>) -> impl IntoView {
             let digest = digest.clone();
             move |event: leptos::ev::SubmitEvent| {
                 event.prevent_default();
-                if sending.get_untracked() {
-                    return;
-                }
                 let digest = digest.clone();
-                sending.set(true);
-                spawn_local(async move {
+                busy.run(async move {
                     match approve_setup(id, digest).await {
                         Ok(new) => drop(pod.try_set(new)),
                         Err(error) => drop(refused.try_set(Some(error))),
                     }
-                    sending.try_set(false);
                 });
             }
         };
@@ -82,10 +77,10 @@ pub fn Approve(pod: RwSignal<Pod>) -> impl IntoView {
                         <button
                             type="submit"
                             class="btn primary"
-                            aria-disabled=move || sending.get().then_some("true")
+                            aria-disabled=move || busy.is_busy().then_some("true")
                         >
                             <Icon name="play" />
-                            {move || if sending.get() { "Approving…" } else { "Approve and run" }}
+                            {move || if busy.is_busy() { "Approving…" } else { "Approve and run" }}
                         </button>
                     </form>
                     <p>

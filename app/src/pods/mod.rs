@@ -304,6 +304,14 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// With the page behind it.
+    pub fn append(&mut self, behind: Page<T>) {
+        self.items.extend(behind.items);
+        self.next_cursor = behind.next_cursor;
+    }
+}
+
 /// One line of a pod's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PodEvent {

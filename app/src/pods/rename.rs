@@ -31,7 +31,7 @@ pub fn RenameDialog(pod: RwSignal<Pod>) -> impl IntoView {
         }
         now
     });
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let wrong = Signal::derive(move || {
         let typed = PodName::parse(&name.read()).err().map(|error| error.to_string());
         typed.or_else(|| refused.with(|error| error.as_ref().map(|error| error.at("name").to_owned())))

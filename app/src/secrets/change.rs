@@ -4,11 +4,11 @@ use super::api::{delete_secret, rename_secret, replace_secret};
 use super::{Secret, SecretValue};
 use crate::error::AppError;
 use crate::ui::dialog::{Closes, Dialog, close, open};
+use crate::ui::once::Busy;
 use crate::ui::problem::FieldError;
 use crate::ui::toast::Notice;
 use leptos::html;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
 const REPLACE: &str = "replace-secret";
 const RENAME: &str = "rename-secret";
@@ -36,7 +36,7 @@ impl Verb {
 pub struct Changing {
     secret: RwSignal<Option<Secret>>,
     refused: RwSignal<Option<AppError>>,
-    going: RwSignal<bool>,
+    busy: Busy,
 }
 
 impl Changing {
@@ -73,8 +73,7 @@ impl Changing {
         again: Callback<()>,
         notice: Notice,
     ) {
-        self.going.set(true);
-        spawn_local(async move {
+        self.busy.run(async move {
             match work.await {
                 Ok(answer) => {
                     close(dialog);
@@ -83,7 +82,6 @@ impl Changing {
                 }
                 Err(error) => drop(self.refused.try_set(Some(error))),
             }
-            self.going.try_set(false);
         });
     }
 }
@@ -111,7 +109,7 @@ fn Refused(changing: Changing) -> impl IntoView {
 fn Answers(changing: Changing, dialog: &'static str, class: &'static str, words: Signal<String>) -> impl IntoView {
     view! {
         <p class="acts">
-            <button type="submit" class=class aria-disabled=move || changing.going.get().then_some("true")>
+            <button type="submit" class=class aria-disabled=move || changing.busy.is_busy().then_some("true")>
                 {words}
             </button>
             <Closes dialog class="btn quiet">
@@ -129,9 +127,6 @@ fn ReplaceDialog(changing: Changing, again: Callback<()>) -> impl IntoView {
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let (Some(secret), Some(field)) = (changing.secret.get_untracked(), field.get_untracked()) else { return };
-        if changing.going.get_untracked() {
-            return;
-        }
         let value = SecretValue::new(field.value());
         let done = move |secret: Secret| {
             // The value does not stay in the page.
@@ -176,9 +171,6 @@ fn RenameDialog(changing: Changing, again: Callback<()>) -> impl IntoView {
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let (Some(secret), Some(field)) = (changing.secret.get_untracked(), field.get_untracked()) else { return };
-        if changing.going.get_untracked() {
-            return;
-        }
         let before = secret.name.clone();
         let done = move |secret: Secret| format!("{before} is {} now. Pods get it under that name at their next start.", secret.name);
         changing.send(RENAME, rename_secret(secret.id, field.value()), done, again, notice);
@@ -219,7 +211,7 @@ fn DeleteDialog(changing: Changing, again: Callback<()>) -> impl IntoView {
     let notice = Notice::here();
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        let Some(secret) = changing.secret.get_untracked().filter(|_| !changing.going.get_untracked()) else { return };
+        let Some(secret) = changing.secret.get_untracked() else { return };
         let done = move |()| format!("{} is deleted. Pods that run keep it until they are restarted.", secret.name);
         changing.send(DELETE, delete_secret(secret.id), done, again, notice);
     };

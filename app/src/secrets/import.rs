@@ -6,6 +6,7 @@ use super::{ImportEntry, SecretName, SecretNameError, SecretValue, SecretsView, 
 use crate::error::AppError;
 use crate::ui::dialog::{Dialog, close};
 use crate::ui::icon::Icon;
+use crate::ui::once::Busy;
 use crate::ui::status::Status;
 use crate::ui::time::{count, thousands};
 use crate::ui::toast::Notice;
@@ -89,7 +90,7 @@ struct File {
     entries: RwSignal<Vec<Entry>>,
     into: RwSignal<String>,
     refused: RwSignal<Option<String>>,
-    going: RwSignal<bool>,
+    busy: Busy,
 }
 
 impl File {
@@ -171,7 +172,7 @@ pub fn ImportDialog(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl I
         entries: RwSignal::new(Vec::new()),
         into: RwSignal::new(String::new()),
         refused: RwSignal::new(None),
-        going: RwSignal::new(false),
+        busy: Busy::default(),
     };
     let notice = Notice::here();
     let chooser = NodeRef::<html::Input>::new();
@@ -203,12 +204,11 @@ pub fn ImportDialog(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl I
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let taken = file.entries.with_untracked(|all| all.iter().filter(|entry| entry.is_taken()).cloned().collect::<Vec<_>>());
-        if taken.is_empty() || file.going.get_untracked() {
+        if taken.is_empty() {
             return;
         }
-        file.going.set(true);
         let team = shown.with_untracked(|view| view.team.id);
-        spawn_local(async move {
+        file.busy.run(async move {
             match import_secrets(team, file.project(), sent(&taken)).await {
                 Ok(done) => {
                     close(IMPORT);
@@ -218,7 +218,6 @@ pub fn ImportDialog(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl I
                 }
                 Err(error) => drop(file.refused.try_set(Some(words(&error)))),
             }
-            file.going.try_set(false);
         });
     };
     let number = Memo::new(move |_| file.entries.with(|all| all.iter().filter(|entry| entry.is_taken()).count() as u64));
@@ -272,7 +271,7 @@ pub fn ImportDialog(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl I
                     form="import-form"
                     class="btn primary"
                     disabled=move || number.get() == 0
-                    aria-disabled=move || file.going.get().then_some("true")
+                    aria-disabled=move || file.busy.is_busy().then_some("true")
                 >
                     {move || if number.get() == 0 { "Import".to_owned() } else { format!("Import {}", count(number.get(), "secret", "secrets")) }}
                 </button>

@@ -6,12 +6,12 @@ use crate::ids::TeamId;
 use crate::ui::clock::Ago;
 use crate::ui::icon::Icon;
 use crate::ui::live::offline_reason;
+use crate::ui::once::Busy;
 use crate::ui::status::Status;
 use crate::ui::time::count;
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos::task::spawn_local;
 
 /// Pods, and secrets, that are named; the rest is counted.
 const NAMED: usize = 5;
@@ -43,19 +43,17 @@ pub fn Outdated(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl IntoV
 fn Note(pods: Vec<OutdatedPod>, team: TeamId, again: Callback<()>) -> impl IntoView {
     let notice = Notice::here();
     let offline = offline_reason();
-    let going = RwSignal::new(false);
+    let busy = Busy::default();
     let restart = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        if going.get_untracked() || offline.get_untracked().is_some() {
+        if offline.get_untracked().is_some() {
             return;
         }
-        going.set(true);
-        spawn_local(async move {
+        busy.run(async move {
             match restart_outdated(team).await {
                 Ok(pods) => notice.say(format!("Restarting {}.", enumerate(&pods.into_iter().map(|pod| pod.name).collect::<Vec<_>>()))),
                 Err(error) => notice.say(error.message),
             }
-            going.try_set(false);
             again.run(());
         });
     };
@@ -83,7 +81,7 @@ fn Note(pods: Vec<OutdatedPod>, team: TeamId, again: Callback<()>) -> impl IntoV
                 <button
                     type="submit"
                     class="btn small"
-                    aria-disabled=move || (going.get() || offline.get().is_some()).then_some("true")
+                    aria-disabled=move || (busy.is_busy() || offline.get().is_some()).then_some("true")
                     title=move || offline.get()
                 >
                     <Icon name="again" />

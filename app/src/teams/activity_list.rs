@@ -33,16 +33,13 @@ pub fn ActivityList(shown: Shown) -> impl IntoView {
         let query = if kind.is_empty() { String::new() } else { format!("?kind={kind}") };
         format!("/live/teams/{}/activity.csv{query}", shown.id())
     };
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let older = move |_| {
         let Some(cursor) = shown.all.with_untracked(|all| all.activity.next_cursor.clone()) else { return };
         let (id, kind) = (shown.id(), shown.kind.get_untracked());
         busy.run(async move {
             match team_activity(id, ActivityQuery::older(&kind, cursor)).await {
-                Ok(page) => drop(shown.all.try_update(|all| {
-                    all.activity.items.extend(page.items);
-                    all.activity.next_cursor = page.next_cursor;
-                })),
+                Ok(page) => drop(shown.all.try_update(|all| all.activity.append(page))),
                 Err(error) => notice.say(error.message),
             }
         });

@@ -17,7 +17,7 @@ pub fn EndDialog(shown: Shown) -> impl IntoView {
     let navigate = use_navigate();
     let typed = RwSignal::new(String::new());
     let refused = RwSignal::new(None::<String>);
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let name = Memo::new(move |_| shown.name());
     let pods = Memo::new(move |_| shown.all.with(|all| all.team.pods));
     let send = move |event: leptos::ev::SubmitEvent| {

@@ -59,7 +59,7 @@ pub fn Invitations(shown: Shown) -> impl IntoView {
 #[component]
 fn Row(shown: Shown, invitation: Invitation, made: RwSignal<Option<InvitationMade>>) -> impl IntoView {
     let notice = Notice::here();
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let (team, id) = (shown.id(), invitation.id);
     let invited = invitation.invited().to_owned();
     let face: String = invited.chars().take(1).collect();

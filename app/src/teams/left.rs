@@ -12,7 +12,7 @@ const NAMED: usize = 5;
 #[component]
 pub fn LeftPods(shown: Shown) -> impl IntoView {
     let notice = Notice::here();
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let left = Memo::new(move |_| shown.all.with(|all| all.team.left_pods.clone()));
     let take = move |_| {
         let id = shown.id();

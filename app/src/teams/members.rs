@@ -41,16 +41,13 @@ pub fn Members(shown: Shown, personal: bool) -> impl IntoView {
         leaving.set(Some(member));
         open(REMOVE);
     });
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let more = move |_| {
         let Some(cursor) = shown.all.with_untracked(|all| all.members.next_cursor.clone()) else { return };
         let id = shown.id();
         busy.run(async move {
             match list_members(id, Some(cursor)).await {
-                Ok(page) => drop(shown.all.try_update(|all| {
-                    all.members.items.extend(page.items);
-                    all.members.next_cursor = page.next_cursor;
-                })),
+                Ok(page) => drop(shown.all.try_update(|all| all.members.append(page))),
                 Err(error) => notice.say(error.message),
             }
         });
@@ -284,7 +281,7 @@ fn RemoveDialog(shown: Shown, leaving: RwSignal<Option<Member>>) -> impl IntoVie
     let typed = RwSignal::new(String::new());
     let take_over = RwSignal::new(true);
     let refused = RwSignal::new(None::<String>);
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let pods = RwSignal::new(Vec::<String>::new());
     let login = Memo::new(move |_| leaving.with(|member| member.as_ref().map(|member| member.login.clone()).unwrap_or_default()));
     let own = Memo::new(move |_| leaving.with(|member| member.as_ref().map(|member| member.user_id)) == shown.me);

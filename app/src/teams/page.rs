@@ -83,16 +83,12 @@ async fn read_as_far(slug: String, kind: String, members: usize, activity: usize
     while all.members.items.len() < members
         && let Some(cursor) = all.members.next_cursor.take()
     {
-        let more = list_members(id, Some(cursor)).await?;
-        all.members.items.extend(more.items);
-        all.members.next_cursor = more.next_cursor;
+        all.members.append(list_members(id, Some(cursor)).await?);
     }
     while all.activity.items.len() < activity
         && let Some(cursor) = all.activity.next_cursor.take()
     {
-        let more = team_activity(id, ActivityQuery::older(&kind, cursor)).await?;
-        all.activity.items.extend(more.items);
-        all.activity.next_cursor = more.next_cursor;
+        all.activity.append(team_activity(id, ActivityQuery::older(&kind, cursor)).await?);
     }
     Ok(all)
 }

@@ -22,7 +22,7 @@ pub fn RenameDialog(shown: Shown) -> impl IntoView {
         let typed = TeamName::parse(&name.read()).err().map(|error| error.to_string());
         typed.or_else(|| refused.with(|error| error.as_ref().map(|error| error.at("name").to_owned())))
     });
-    let busy = Busy::idle();
+    let busy = Busy::default();
     let send = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let Ok(new) = TeamName::parse(&name.read_untracked()) else { return };

@@ -14,14 +14,10 @@ pub fn once(pending: Memo<bool>) -> impl Fn(SubmitEvent) + Clone + 'static {
 }
 
 /// Whether what a button or a form asks for is under way.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Busy(RwSignal<bool>);
 
 impl Busy {
-    pub fn idle() -> Self {
-        Self(RwSignal::new(false))
-    }
-
     /// Does the work, unless other work is under way.
     pub fn run(self, work: impl Future<Output = ()> + 'static) {
         if self.0.get_untracked() {
