@@ -29,7 +29,7 @@ const LONG_AGAIN: Duration = Duration::from_secs(2);
 
 /// Whether the machine is up and its set-up has not ended for what was wished last.
 pub fn is_due(row: &PodRow) -> bool {
-    let unfinished = matches!(row.setup(), SetupState::None | SetupState::Running) || row.setup_after > row.setup_generation;
+    let unfinished = matches!(row.setup(), SetupState::None | SetupState::Running) || row.is_to_be_set_up_again();
     row.repository.is_some() && row.status() == PodStatus::Running && row.desired() == Desired::Running && unfinished
 }
 
@@ -41,7 +41,7 @@ pub async fn run(run: &Run<'_>, host: &HostTarget) -> Result<(), Halt> {
     // Long from here on: others get this job's place.
     let Some(_long) = run.context.enter_long() else { return Err(Halt::Later { after: LONG_AGAIN, why: None }) };
     let shell = Shell { run, host, folder: format!("/home/dev/{}", address.folder()) };
-    let again = row.setup_after > row.setup_generation;
+    let again = row.is_to_be_set_up_again();
     let work = async {
         // Approved and installed before: only its processes are left.
         if !again && let Some(plan) = ran(&row) {
@@ -74,7 +74,7 @@ fn ran(row: &PodRow) -> Option<&Plan> {
 /// Written with a machine that was booted anew and before it counts as running: its processes are due again, whoever dies now.
 pub async fn machine_is_new(run: &Run<'_>, row: &PodRow) -> Result<(), Halt> {
     // One that was wished anew stays due as a whole.
-    match ran(row).filter(|_| row.setup_after <= row.setup_generation) {
+    match ran(row).filter(|_| !row.is_to_be_set_up_again()) {
         Some(plan) => under_way(run, "processes", Some(plan), None).await,
         None => Ok(()),
     }

@@ -122,13 +122,9 @@ impl PodRow {
         SetupState::parse(&self.setup).unwrap_or_default()
     }
 
-    /// As it is known; one that is to be done again is under way from the wish on, and its former end says nothing any more.
-    fn shown_setup(&self) -> Setup {
-        let known = &self.setup_detail.0;
-        if self.status() == PodStatus::Running && self.setup_after > self.setup_generation {
-            return Setup { state: SetupState::Running, plan: known.plan.clone(), plan_digest: known.plan_digest.clone(), ..Setup::default() };
-        }
-        Setup { state: self.setup(), ..known.clone() }
+    /// Whether its set-up ended before it was wished anew.
+    pub fn is_to_be_set_up_again(&self) -> bool {
+        self.setup_after > self.setup_generation
     }
 
     /// What its reservation holds.
@@ -146,7 +142,9 @@ impl PodRow {
 
 impl From<PodRow> for Pod {
     fn from(row: PodRow) -> Self {
-        let status = row.status();
+        let (status, known) = (row.status(), row.setup());
+        // One that is to be done again is under way from the wish on, and its former end says nothing any more.
+        let again = status == PodStatus::Running && row.is_to_be_set_up_again();
         Self {
             id: row.id(),
             owner_id: UserId(row.owner_id),
@@ -157,7 +155,10 @@ impl From<PodRow> for Pod {
             reachable: row.reachable,
             secrets_outdated: row.secrets_outdated,
             behind: row.is_behind(),
-            setup: row.shown_setup(),
+            setup: match (again, row.setup_detail.0) {
+                (true, Setup { plan, plan_digest, .. }) => Setup { state: SetupState::Running, plan, plan_digest, ..Setup::default() },
+                (false, detail) => Setup { state: known, ..detail },
+            },
             placement: row.reason.map(|r| r.0.words()),
             updated_at: row.status_at.max(row.wished_at),
             running_since: (status == PodStatus::Running).then_some(row.status_at),
