@@ -45,7 +45,7 @@ export default {
     await api.until(first.id, running);
     // The browser hears of the list's own code with the first byte of its page.
     const answer = await page.goto(`${BASE}/`);
-    assert.match(answer.headers().link ?? "", /pods_part[^>]*\.wasm>; rel=preload/);
+    assert.match(answer.headers().link ?? "", /_pods_part\.[^>]*wasm>; rel=preload/);
     await hydrated(page);
     const holds = async (there, gone) => {
       await row(page, there).waitFor();

@@ -96,7 +96,7 @@ impl Files {
     }
 }
 
-/// Sends the log from its beginning, then what is added, until the connection ends.
+/// Sends the log from its beginning, then what is added, until its process is gone or the connection ends.
 pub async fn follow(connection: Connection, log: Arc<Log>) -> Result<(), Gone> {
     let Connection { mut input, output } = connection;
     let (files, grown) = (log.files.clone(), log.end.subscribe());

@@ -74,7 +74,7 @@ async fn two_hundred_creations_at_once_are_bounded_and_hold_nobody_else_up() {
     }
     // Ten pods, a hundred changes at once and ten more a second.
     assert_eq!(counts[&202], 10, "{counts:?}");
-    assert!(counts.contains_key(&429) && counts[&403] >= 90 && counts.values().sum::<i32>() == 200, "{counts:?}");
+    assert!(counts[&429] >= 20 && counts[&403] >= 90, "{counts:?}");
     let all: Value = stand.api(&flooding, Method::GET, "/pods?limit=100").send().await.expect("an answer").json().await.expect("JSON");
     assert_eq!(all["items"].as_array().map(Vec::len), Some(10));
 }

@@ -9,7 +9,7 @@ use pinacle_host::protocol::SandboxState;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Of a pod's life these are for the user to read.
@@ -746,11 +746,14 @@ async fn a_sandbox_that_ended_by_itself_is_brought_back_and_a_pods_disk_survives
         host,
         &format!("runsc --root /run/pinacle/runsc kill {} KILL 2>/dev/null || pkill -KILL -f 'runsc-sandbox.*{id}'; true", id.replace('-', "")),
     );
-    let begun = Instant::now();
-    while !user.log(&id, "sandbox", "output").await.contains("The machine ended by itself") {
-        assert!(begun.elapsed() < SOON, "{:#?}", user.events(&id).await);
-        sleep(Duration::from_millis(200)).await;
-    }
+    let mut stream = user.stream(&id, Some(0)).await;
+    let said = |news: &Value| {
+        let event = &news["event"];
+        event["step"] == "sandbox"
+            && event["kind"] == "output"
+            && event["text"].as_str().is_some_and(|text| text.contains("The machine ended by itself"))
+    };
+    timeout(SOON, async { while !said(&stream.next().await.expect("the stream goes on").1) {} }).await.expect("it is seen");
     user.until_status(&id, "running").await;
     assert_eq!(inventory(host).await.boot_id, before, "the host itself went on");
     assert_eq!(user.shell(&id, "cat kept").await, "mine\n");
