@@ -178,6 +178,14 @@ export default {
       await owner.page.waitForURL(`${BASE}/teams/${name}`);
       const { items } = await api.ask("GET", "/teams");
       const { id } = items.find((team) => team.slug === name);
+      // What is refused is said on the page, and its address stays clean.
+      await owner.page.getByLabel("GitHub login or e-mail address").fill("nobody-of-that-name");
+      await owner.page.getByRole("button", { name: `Invite to ${name}` }).click();
+      await owner.page.getByRole("status").getByText("GitHub has no account of this login", { exact: false }).waitFor();
+      assert.equal(owner.page.url(), `${BASE}/teams/${name}`);
+      await owner.page.reload();
+      await owner.page.getByRole("heading", { name: "Members" }).waitFor();
+      assert.equal(await owner.page.getByText("GitHub has no account of this login", { exact: false }).count(), 0, "it is said once");
       await owner.page.getByLabel("GitHub login or e-mail address").fill("outsider");
       await owner.page.getByRole("button", { name: `Invite to ${name}` }).click();
       await owner.page.getByRole("heading", { name: "Invitation of outsider" }).waitFor();

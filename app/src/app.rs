@@ -21,7 +21,7 @@ pub fn App() -> impl IntoView {
     provide_meta_context();
     Clock::provide();
     provide_context(RwSignal::new(SharedValue::new(|| use_context::<Theme>().unwrap_or_default()).into_inner()));
-    provide_context(Notice::default());
+    Notice::provide();
     provide_context(RwSignal::new(Link::Idle));
     view! {
         <Title formatter=|text: String| if text.is_empty() { "Pinacle".to_owned() } else { format!("{text} · Pinacle") } />

@@ -3,13 +3,23 @@
 use super::icon::Icon;
 use leptos::prelude::*;
 
+/// What refused a form that was sent without JavaScript; a context of the server's, for the page that follows.
+#[derive(Clone)]
+pub struct Refused(pub String);
+
 /// The page's one notice.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Notice {
     text: RwSignal<Option<String>>,
 }
 
 impl Notice {
+    /// For the whole page.
+    pub fn provide() {
+        let refused = SharedValue::new(|| use_context::<Refused>().map(|Refused(words)| words));
+        provide_context(Self { text: RwSignal::new(refused.into_inner()) });
+    }
+
     pub fn here() -> Self {
         expect_context()
     }

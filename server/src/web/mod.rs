@@ -16,6 +16,7 @@ mod live;
 mod origin;
 mod pages;
 mod problem;
+mod refused;
 mod rest;
 mod return_to;
 mod serve;

@@ -1,7 +1,7 @@
 //! Pages, server functions and static files. Pages and server functions find `Arc<dyn Backend>` by `use_context`,
 //! and `Caller` where somebody is signed in.
 
-use super::{AppState, BODY_DEADLINE, MOST_BODY, problem::Problem};
+use super::{AppState, BODY_DEADLINE, MOST_BODY, problem::Problem, refused};
 use axum::{
     Router,
     body::Body,
@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderValue, Method, StatusCode, Uri, header::CACHE_CONTROL, request::Parts};
 use leptos::prelude::*;
 use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context, render_route_with_context};
-use pinacle_app::{App, AppError, ErrorCode, backend::Caller, server::shell};
+use pinacle_app::{App, AppError, ErrorCode, backend::Caller, server::shell, ui::toast::Refused};
 use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_http::{compression::CompressionLayer, services::ServeDir};
@@ -47,6 +47,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
     Router::new()
         .leptos_routes_with_handler(routes, page)
         .fallback(missing)
+        .layer(middleware::from_fn(refused::say))
         .layer(middleware::map_response(async |mut response: Response| {
             response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
             response
@@ -71,8 +72,12 @@ fn context(state: &AppState) -> impl Fn() + Clone + Send + Sync + 'static {
     let backend = state.backend.clone();
     move || {
         provide_context(backend.clone());
-        if let Some(caller) = use_context::<Parts>().and_then(|parts| parts.extensions.get::<Caller>().cloned()) {
-            provide_context(caller);
+        let Some(parts) = use_context::<Parts>() else { return };
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            provide_context(caller.clone());
+        }
+        if let Some(refused) = parts.extensions.get::<Refused>() {
+            provide_context(refused.clone());
         }
     }
 }
@@ -94,6 +99,7 @@ pub async fn server_function(State(state): State<AppState>, request: Request) ->
     let request = Request::from_parts(parts, body);
     let response = leptos_axum::handle_server_fns_with_context(context(&state), request).await.into_response();
     let mut response = with_status(response).await;
+    refused::out_of_the_address(&mut response);
     response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
     response
 }
