@@ -5,7 +5,7 @@ use crate::account::api::{
     RevokeToken, SetHandle, SetTheme, SshGateway,
 };
 use crate::hosts::api::{
-    AddHost, AdoptOrphan, ChangeHost, GetHost, ListHostPods, ListHosts, ListOrphans, RejoinHost, RemoveOrphan, RetireHostKey, TrustHostKey,
+    AddHost, AdoptOrphan, ChangeHost, GetHost, ListHostPods, ListHosts, ListOrphans, RejoinHost, RemoveOrphan, RetireHostKey, SetAside, TrustHostKey,
 };
 use crate::pods::api::{
     ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
@@ -85,6 +85,7 @@ pub fn endpoints() -> Vec<&'static str> {
         ListOrphans::PATH,
         AdoptOrphan::PATH,
         RemoveOrphan::PATH,
+        SetAside::PATH,
         RejoinHost::PATH,
         RetireHostKey::PATH,
         TrustHostKey::PATH,

@@ -16,6 +16,8 @@ pub trait Hosts: Send + Sync {
     async fn orphans(&self, caller: &Caller, host: Option<HostId>) -> AppResult<Vec<Orphan>>;
     /// Has a set-aside disk removed before its time.
     async fn remove_orphan(&self, caller: &Caller, id: HostId, pod: PodId) -> AppResult<()>;
+    /// Has whatever nobody knows there ended and its disks set aside, also where it is so much that it was left alone.
+    async fn set_aside(&self, caller: &Caller, id: HostId) -> AppResult<()>;
     /// Makes a set-aside disk somebody's stopped pod, under the id that it had.
     async fn adopt_orphan(&self, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod>;
     /// Adds a host that is to join, or makes a new token for one of that name that has not joined yet.

@@ -35,6 +35,12 @@ pub async fn remove_orphan(id: HostId, pod: PodId) -> Result<(), AppError> {
     backend.remove_orphan(&caller, id, pod).await
 }
 
+#[server(prefix = "/fn", endpoint = "hosts/set-aside")]
+pub async fn set_aside(id: HostId) -> Result<(), AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.set_aside(&caller, id).await
+}
+
 #[server(prefix = "/fn", endpoint = "hosts/adopt")]
 pub async fn adopt_orphan(id: HostId, pod: PodId, owner: String, name: String, tier: String) -> Result<HostPod, AppError> {
     let (backend, caller) = crate::server::door()?;

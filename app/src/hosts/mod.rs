@@ -68,8 +68,10 @@ pub struct Host {
     /// Bytes.
     pub disk: Capacity,
     pub pods: u32,
-    /// Pods that it has and nobody knows. Too many to be set aside: then nothing there is touched before an operator has looked.
+    /// Pods that it has and nobody knows.
     pub unknown: u32,
+    /// They are so many that nothing there is ended or removed before an operator has looked: the database may be wrong.
+    pub left_alone: bool,
     /// Disks that were set aside there.
     pub orphans: u32,
     /// Fingerprints of the SSH keys that the host may show; several while one is replaced.

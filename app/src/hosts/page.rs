@@ -1,22 +1,25 @@
 //! Hosts, for operators: where is room, and who is silent?
 
 use super::add::{ADD, AddHostDialog};
-use super::api::list_hosts;
+use super::api::{SetAside, list_hosts, set_aside};
 use super::keys::HostKeys;
 use super::orphans::Orphans;
 use super::pods::HostPods;
 use super::row::{HostRow, LOSE, OfferedKeys, change};
 use super::{Host, HostState, HostVerb, JoinInvitation};
+use crate::ids::HostId;
 use crate::ui::asking::ask_every;
 use crate::ui::clock::Ago;
 use crate::ui::dialog::{Closes, Dialog, Opens, close, open};
 use crate::ui::icon::Icon;
 use crate::ui::list::{Column, List};
+use crate::ui::once::Busy;
 use crate::ui::problem::Problem;
 use crate::ui::status::Status;
 use crate::ui::time::{count, thousands};
 use crate::ui::toast::Notice;
 use leptos::prelude::*;
+use leptos::server_fn::ServerFn;
 use leptos::task::spawn_local;
 use leptos_meta::Title;
 use leptos_router::hooks::use_query_map;
@@ -24,9 +27,6 @@ use std::time::Duration;
 
 /// Hosts have no stream: the list is asked for again.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
-
-/// As many unknown pods on one host are set aside within a minute; more are left alone.
-const FEW_UNKNOWN: u32 = 3;
 
 const COLUMNS: [Column; 8] = [
     Column::Text("Host"),
@@ -170,15 +170,15 @@ fn Warnings(hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<Host>>) -> impl 
                         </div>
                     }
                 });
-                // A few are set aside before anybody reads this.
-                let unknown = (host.unknown > FEW_UNKNOWN).then(|| {
+                let unknown = host.left_alone.then(|| {
                     let words = format!("{} has {} that nobody knows.", host.name, count(u64::from(host.unknown), "pod", "pods"));
                     view! {
                         <div class="note bad" role="alert">
                             <p>
                                 <Status kind="failed" shape="s-failed" word=words />
-                                " With so many, the database is more likely wrong than the host: nothing there is touched. Was an older copy restored?"
+                                " With so many, the database is more likely wrong than the host: nothing there is ended or removed. Was an older copy restored? If not, set them aside: they are stopped, and their disks are kept for 7 days."
                             </p>
+                            <SetThemAside id=host.id name=host.name.clone() />
                         </div>
                     }
                 });
@@ -189,6 +189,29 @@ fn Warnings(hosts: RwSignal<Vec<Host>>, losing: RwSignal<Option<Host>>) -> impl 
                 }
             })
             .collect_view()
+    }
+}
+
+#[component]
+fn SetThemAside(id: HostId, name: String) -> impl IntoView {
+    let notice = Notice::here();
+    let busy = Busy::default();
+    let ask = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        busy.run(async move {
+            match set_aside(id).await {
+                Ok(()) => notice.say("They are being set aside."),
+                Err(error) => notice.say(error.message),
+            }
+        });
+    };
+    view! {
+        <form class="acts" method="post" action=SetAside::PATH on:submit=ask>
+            <input type="hidden" name="id" value=id.to_string() />
+            <button type="submit" class="btn small" aria-disabled=move || busy.is_busy().then_some("true")>
+                {format!("Set aside what nobody knows on {name}")}
+            </button>
+        </form>
     }
 }
 

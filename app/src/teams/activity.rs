@@ -119,6 +119,7 @@ actions! {
     HostDrain "host.drain" "drained host",
     HostActivate "host.activate" "activated host",
     HostLost "host.lost" "gave up host",
+    HostSetAside "host.set_aside" "had set aside what nobody knows on host",
     HostTrustKey "host.trust_key" "trusted a key of host",
     HostRetireKey "host.retire_key" "retired a key of host",
     OrphanAdopt "orphan.adopt" "adopted the disk",

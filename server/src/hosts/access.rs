@@ -91,6 +91,12 @@ impl Hosts for ControlPlane {
         adopt::remove(self, caller, id, pod).await
     }
 
+    async fn set_aside(&self, caller: &Caller, id: HostId) -> AppResult<()> {
+        operator_writes(caller)?;
+        let host = self.host(caller, id).await?;
+        adopt::set_aside(self, caller, id, &host.name).await
+    }
+
     async fn adopt_orphan(&self, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
         operator_writes(caller)?;
         adopt::adopt(self, caller, id, pod, adoption).await

@@ -46,6 +46,23 @@ pub async fn remove(control: &ControlPlane, caller: &Caller, host: HostId, pod: 
     tx.commit().await.map_err(fault)
 }
 
+/// Sends the job that sets aside whatever nobody knows on the host.
+pub async fn set_aside(control: &ControlPlane, caller: &Caller, host: HostId, name: &str) -> AppResult<()> {
+    let mut tx = control.db.begin().await.map_err(fault)?;
+    let message = queue::NewMessage {
+        queue: super::FLEET_QUEUE,
+        key: Some(&format!("set-aside:{host}")),
+        priority: 0,
+        delay: Duration::ZERO,
+        anew: true,
+        message: json!({ "host_id": host }),
+        headers: json!({ "job": super::SET_ASIDE_JOB }),
+    };
+    queue::send(&mut tx, message).await.map_err(fault)?;
+    activity::record_by(&mut tx, caller, Home::Personal(caller.user), Action::HostSetAside, host.0, name, "").await?;
+    tx.commit().await.map_err(fault)
+}
+
 pub async fn adopt(control: &ControlPlane, caller: &Caller, id: HostId, pod: PodId, adoption: Adoption) -> AppResult<HostPod> {
     let orphan = find(control, id, pod).await?;
     let mut errors = FieldErrors::default();

@@ -204,6 +204,8 @@ impl From<HostRow> for Host {
         let placement = PlacementHost::from(row.placement);
         let inventory = serde_json::from_value::<Inventory>(row.inventory.0).ok();
         let orphans = inventory.as_ref().map_or(0, |i| u32::try_from(i.orphans.len()).unwrap_or(u32::MAX));
+        let unknown = usize::try_from(row.unknown).unwrap_or(0);
+        let left_alone = super::too_many_unknown(unknown, inventory.as_ref().map_or(0, |i| i.pods.len()));
         let software = inventory
             .map(|i| format!("pinacle-host {}, {} ({}), {}, Linux {}", i.version, i.runsc_version, i.runsc_platform, i.image, i.kernel))
             .unwrap_or_default();
@@ -220,7 +222,8 @@ impl From<HostRow> for Host {
             memory: placement.memory,
             disk: placement.disk,
             pods: u32::try_from(row.pods).unwrap_or(0),
-            unknown: u32::try_from(row.unknown).unwrap_or(u32::MAX),
+            unknown: u32::try_from(unknown).unwrap_or(u32::MAX),
+            left_alone,
             orphans,
             trusted_keys: row.trusted.iter().filter_map(|key| super::join::fingerprint(key)).collect(),
             offered_keys: row.offered.iter().filter_map(|key| super::join::fingerprint(key)).collect(),

@@ -62,11 +62,24 @@ async fn remove_orphan(control: &ControlPlane, lease: i64, message: &Message) ->
     }
 }
 
+/// As an operator has asked for; what a host does not answer is tried again.
+async fn set_aside(control: &ControlPlane, lease: i64, message: &Message) -> Outcome {
+    let id = message.message.get("host_id").and_then(|id| id.as_str()).and_then(|id| id.parse::<Uuid>().ok());
+    let Some(id) = id else { return Outcome::Failed("the message names no host".to_owned()) };
+    let done = match hosts::store::target(&control.db, HostId(id)).await {
+        Ok(Some(host)) => reconcile::set_aside(control, &host, lease).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    done.map_or_else(Outcome::Failed, |()| Outcome::Done)
+}
+
 #[async_trait]
 impl Job for FleetJob {
     async fn run(&self, context: &JobContext, message: &Message) -> Outcome {
         let done = match job_of(message) {
             Some(hosts::REMOVE_ORPHAN_JOB) => return remove_orphan(&self.control, context.lease, message).await,
+            Some(hosts::SET_ASIDE_JOB) => return set_aside(&self.control, context.lease, message).await,
             Some(hosts::CHECK_JOB) => check_hosts::run(&self.control).await,
             Some("sweep") => sweep::run(&self.control).await,
             Some("reconcile") => reconcile::run(&self.control, context.lease).await,

@@ -37,6 +37,8 @@ const BOOT: Duration = Duration::from_secs(60);
 const LOOK_BEFORE_RESTART: Duration = Duration::from_secs(3);
 /// How soon a machine that was slow to answer is asked again.
 const SLOW_AGAIN: Duration = Duration::from_secs(30);
+/// A host that does not answer, or takes no commands, is asked again so soon.
+const SILENT_AGAIN: Duration = Duration::from_secs(5);
 /// How soon a pod that found no room looks again.
 const ROOM_AGAIN: Duration = Duration::from_secs(3);
 /// A machine that ended by itself so often within an hour is not started again without being asked for.
@@ -104,12 +106,19 @@ async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>,
             Ok((report.sandbox == SandboxState::Running).then_some(host))
         }
         Err(_) if restart => Ok(None),
-        // Nobody has wished anything of the machine: what it is busy with goes on.
+        // Nobody has wished anything of the machine: what runs there goes on.
         Err(LinkError::Host(error)) if error.code == HostErrorCode::Timeout && !row.is_behind() => Err(Halt::Later { after: SLOW_AGAIN, why: None }),
+        Err(error) if !answers_for_the_pod(&error) && !row.is_behind() => Err(Halt::Later { after: SILENT_AGAIN, why: None }),
         // Not there, or there and hung: the host's own command for a sandbox decides without asking it.
-        Ok(_) | Err(LinkError::Host(_)) => Ok(None),
+        Ok(_) => Ok(None),
+        Err(error) if answers_for_the_pod(&error) => Ok(None),
         Err(error) => Err(halt("sandbox", error)),
     }
+}
+
+/// A host that is silent, another's or of another version says nothing of what runs there.
+fn answers_for_the_pod(error: &LinkError) -> bool {
+    matches!(error, LinkError::Host(error) if !matches!(error.code, HostErrorCode::WrongInstallation | HostErrorCode::WrongProtocol))
 }
 
 /// Says in the log why a machine ended by itself, and halts one that does so again and again.

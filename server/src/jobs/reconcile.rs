@@ -1,6 +1,6 @@
 //! Compares what Postgres has on each host with what the host has. What was lost is brought back or marked; what is left
 //! of a deleted pod goes; a pod that Postgres does not know is stopped and its layer set aside, unless there are many:
-//! then nothing is touched, for then Postgres is more likely wrong than the host.
+//! then nothing is ended or removed there, for Postgres is more likely wrong than the host, until an operator says otherwise.
 
 use super::run::failure;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     hosts::{
         HostTarget,
         link::{self, LinkError},
-        store,
+        store, too_many_unknown,
     },
     pods::{
         self,
@@ -29,9 +29,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Hosts that are looked through at the same time.
 const AT_ONCE: usize = 32;
-/// More unknown pods than this on one host, or than this share of all of its pods: hands off.
-const MAX_UNKNOWN: usize = 3;
-const MAX_UNKNOWN_SHARE: f64 = 0.1;
 
 pub async fn run(control: &ControlPlane, lease: i64) -> Result<(), sqlx::Error> {
     let hosts = store::targets(&control.db).await?;
@@ -54,6 +51,14 @@ async fn one_host(control: &ControlPlane, host: &HostTarget, inventory: &Invento
     let seen = &inventory.pods;
     let wanted = pods::store::on_host(&control.db, host.id).await?;
     let by_id: HashMap<Uuid, &PodSeen> = seen.iter().map(|p| (p.pod, p)).collect();
+    let elsewhere: Vec<&PodSeen> = seen.iter().filter(|p| !wanted.iter().any(|w| w.id == p.pod)).collect();
+    let ids: Vec<Uuid> = elsewhere.iter().map(|p| p.pod).collect();
+    let known: HashMap<Uuid, bool> = pods::store::known(&control.db, &ids).await?.into_iter().collect();
+    let unknown = elsewhere.iter().filter(|p| !known.contains_key(&p.pod)).count();
+    let hands_off = too_many_unknown(unknown, seen.len());
+    if hands_off {
+        tracing::error!(host = host.name, unknown, of = seen.len(), "too many pods that Postgres does not know; nothing is ended or removed");
+    }
     for pod in &wanted {
         // Set aside while Postgres did not know it. Taken back at once, for what stays set aside is removed in the end; what is to run
         // is brought back by the next round.
@@ -67,6 +72,8 @@ async fn one_host(control: &ControlPlane, host: &HostTarget, inventory: &Invento
         }
         match judge(pod, by_id.get(&pod.id).copied()) {
             Judgement::Fine => {}
+            // What the host has may be the newer of the two.
+            Judgement::End | Judgement::DiskLost if hands_off => {}
             Judgement::BringBack => {
                 tracing::warn!(pod = %pod.id, host = host.name, "a running pod's sandbox is gone; bringing it back");
                 look_again(control, PodId(pod.id)).await?;
@@ -81,12 +88,7 @@ async fn one_host(control: &ControlPlane, host: &HostTarget, inventory: &Invento
             }
         }
     }
-    let elsewhere: Vec<&PodSeen> = seen.iter().filter(|p| !wanted.iter().any(|w| w.id == p.pod)).collect();
-    let ids: Vec<Uuid> = elsewhere.iter().map(|p| p.pod).collect();
-    let known: HashMap<Uuid, bool> = pods::store::known(&control.db, &ids).await?.into_iter().collect();
-    let unknown = elsewhere.iter().filter(|p| !known.contains_key(&p.pod)).count();
-    if too_many(unknown, seen.len()) {
-        tracing::error!(host = host.name, unknown, of = seen.len(), "too many pods that Postgres does not know; nothing is touched");
+    if hands_off {
         return Ok(());
     }
     for pod in elsewhere {
@@ -100,6 +102,22 @@ async fn one_host(control: &ControlPlane, host: &HostTarget, inventory: &Invento
         };
         tracing::warn!(pod = %pod.pod, host = host.name, ?command, "removing what is not meant to be here");
         ask(control, host, command).await;
+    }
+    Ok(())
+}
+
+/// What an operator asks for who has looked: whatever nobody knows there is ended and its disk set aside, however much it is.
+pub async fn set_aside(control: &ControlPlane, host: &HostTarget, lease: i64) -> Result<(), String> {
+    let inventory = match link::call(control, host, Command::Inventory, DEADLINE).await {
+        Ok(Reply::Inventory(inventory)) => inventory,
+        Ok(other) => return Err(format!("{} answered something else than its inventory: {other:?}", host.name)),
+        Err(error) => return Err(error.to_string()),
+    };
+    let ids: Vec<Uuid> = inventory.pods.iter().map(|pod| pod.pod).collect();
+    let known = pods::store::known(&control.db, &ids).await.map_err(|error| error.to_string())?;
+    for pod in ids.into_iter().filter(|id| !known.iter().any(|(known, _)| known == id)) {
+        tracing::warn!(%pod, host = host.name, "setting aside what nobody knows, as an operator has asked");
+        link::call(control, host, Command::Orphan { pod, fence: lease }, STOP_DEADLINE).await.map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -132,10 +150,6 @@ async fn disk_lost(control: &ControlPlane, pod: PodId, lease: i64) -> Result<(),
         pods::tell(&mut tx, pod).await?;
     }
     tx.commit().await
-}
-
-fn too_many(unknown: usize, all: usize) -> bool {
-    unknown > MAX_UNKNOWN || (unknown > 1 && unknown as f64 > all as f64 * MAX_UNKNOWN_SHARE)
 }
 
 async fn look_again(control: &ControlPlane, pod: PodId) -> Result<(), sqlx::Error> {
@@ -179,13 +193,5 @@ mod tests {
         assert!(matches!(is(&pod("stopped", "stopped", false), Some(seen(Stopped, true))), Judgement::Fine));
         assert!(matches!(is(&pod("stopped", "stopped", false), None), Judgement::DiskLost));
         assert!(matches!(is(&pod("stopped", "running", true), None), Judgement::Fine));
-    }
-
-    #[test]
-    fn many_unknown_pods_are_left_alone() {
-        assert!(!too_many(1, 1));
-        assert!(!too_many(3, 40));
-        assert!(too_many(4, 400));
-        assert!(too_many(2, 10));
     }
 }

@@ -228,6 +228,12 @@ async fn many_pods_that_nobody_knows_are_left_alone_until_an_operator_has_looked
     for _ in 0..4 {
         ids.push(user.running().await);
     }
+    let stopped = user.running().await;
+    sqlx::query("UPDATE pods SET status = 'stopped', desired = 'stopped', seen_generation = generation WHERE id = $1::uuid")
+        .bind(&stopped)
+        .execute(&db)
+        .await
+        .expect("as an older copy has it");
     for id in &ids {
         forget(&db, id).await;
     }
@@ -235,11 +241,70 @@ async fn many_pods_that_nobody_knows_are_left_alone_until_an_operator_has_looked
     for id in &ids {
         assert_eq!(seen_on(1, id).await.map(|pod| pod.sandbox), Some(SandboxState::Running), "nothing is touched");
     }
-    fleet.until_host("host1", "operators see it", |host| host["unknown"] == 4).await;
-    for id in ids {
+    // Nor what Postgres knows as stopped: that may be as old as the rest.
+    assert_eq!(seen_on(1, &stopped).await.map(|pod| pod.sandbox), Some(SandboxState::Running), "nothing is ended");
+    fleet.until_host("host1", "operators see it", |host| host["unknown"] == 4 && host["left_alone"] == true).await;
+    // Two of three are too many as well, by their share.
+    for id in &ids[2..] {
+        tell(1, &db, Command::Delete { pod: id.parse().expect("an id"), fence: i64::MAX }).await;
+    }
+    let two = fleet.until_host("host1", "two are left", |host| host["unknown"] == 2 && host["left_alone"] == true).await;
+    round_of(&db, "reconcile").await;
+    for id in ids[..2].iter().chain([&stopped]) {
+        assert_eq!(seen_on(1, id).await.map(|pod| pod.sandbox), Some(SandboxState::Running), "nothing is touched");
+    }
+    // The way on: the operator has looked, and nobody restored an older copy.
+    let path = format!("/hosts/{}/set-aside", two["id"].as_str().expect("an id"));
+    assert_eq!(operator.ask(Method::POST, &path, Value::Null).await.0, 202);
+    fleet.until_host("host1", "they are set aside", |host| host["unknown"] == 0 && host["left_alone"] == false).await;
+    for id in &ids[..2] {
+        let set_aside = inventory(1).await.orphans.iter().any(|orphan| orphan.pod.to_string() == *id);
+        assert!(set_aside, "{id} can be adopted");
         tell(1, &db, Command::Delete { pod: id.parse().expect("an id"), fence: i64::MAX }).await;
     }
     assert_eq!(operator.ask(Method::POST, &format!("/hosts/{other}/activate"), Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_runs_on_a_host_that_takes_no_commands_goes_on_and_all_is_as_wished_once_it_does() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    let user = fleet.newcomer().await;
+    let db = sqlx::PgPool::connect(&fleet.database_url).await.expect("the database");
+    let (left, wished) = (user.running().await, user.running().await);
+    for id in [&left, &wished] {
+        user.shell(id, "echo $(hostname) >/dev/shm/mark").await;
+    }
+    // Another epoch's: as with another installation's, a host answers nothing.
+    let write = async |statement: &'static str| sqlx::query(statement).execute(&db).await.expect("written");
+    write("UPDATE installation SET epoch = epoch + 1").await;
+    let due = "UPDATE pods SET git_expires_at = now() + interval '1 minute', git_tried_at = now() - interval '1 hour' WHERE id = $1::text::uuid";
+    sqlx::query(due).bind(&left).execute(&db).await.expect("due");
+    user.wish(&wished, "restart").await;
+    let failed = user.until(&wished, "it says why it can't", |pod| pod["status"] == "failed").await;
+    assert_eq!(failed["failure"]["code"], "wrong_installation", "{failed}");
+    round_of(&db, "sweep").await;
+    let looked = "SELECT EXISTS (SELECT FROM queue.message WHERE key = 'pod:' || $1 AND lease IS NULL AND vt > now())";
+    let begun = Instant::now();
+    while !sqlx::query_scalar::<_, bool>(looked).bind(&left).fetch_one(&db).await.expect("asked") {
+        assert!(begun.elapsed() < SOON, "its job looks, and is put off");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(user.pod(&left).await["status"], "running", "nobody has wished anything of it");
+    round_of(&db, "reconcile").await;
+    write("UPDATE pods SET git_expires_at = NULL").await;
+    write("UPDATE hosts SET last_seen_at = now() - interval '1 minute'").await;
+    write("UPDATE installation SET epoch = epoch - 1").await;
+    let begun = Instant::now();
+    while user.pod(&wished).await["status"] != "running" {
+        assert!(begun.elapsed() < SOON, "it goes on by itself");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    round_of(&db, "reconcile").await;
+    assert_eq!(user.pod(&left).await["status"], "running");
+    assert!(!user.shell(&left, "cat /dev/shm/mark").await.is_empty(), "it has run all the time");
+    for id in [&left, &wished] {
+        user.delete(id).await;
+    }
 }
 
 /// Whether the host has this pod's disk, in its place or set aside.

@@ -141,6 +141,7 @@ const REST: &[Row] = &[
     Row("POST /hosts/{id}/activate", Right::Operator, Changes, ""),
     Row("POST /hosts/{id}/lost", Right::Operator, Changes, ""),
     Row("POST /hosts/{id}/rejoin", Right::Operator, Changes, ""),
+    Row("POST /hosts/{id}/set-aside", Right::Operator, Changes, ""),
     Row("POST /hosts/{id}/keys", Right::Operator, Changes, r#"{"fingerprint":"{offered}"}"#),
     Row("POST /hosts/{id}/keys/retire", Right::Operator, Changes, r#"{"fingerprint":"{trusted}"}"#),
     Row("POST /hosts/join", Right::JoinToken, Changes, ""),
@@ -214,6 +215,7 @@ const FUNCTIONS: &[Row] = &[
     Row("/fn/hosts/add", Right::Operator, Changes, "name={fresh}&transport=ssh&address=192.0.2.1"),
     Row("/fn/hosts/change", Right::Operator, Changes, "id={host}&verb=cordon"),
     Row("/fn/hosts/rejoin", Right::Operator, Changes, "id={host}"),
+    Row("/fn/hosts/set-aside", Right::Operator, Changes, "id={host}"),
     Row("/fn/hosts/retire-key", Right::Operator, Changes, "id={host}&fingerprint={trusted}"),
     Row("/fn/hosts/trust-key", Right::Operator, Changes, "id={host}&fingerprint={offered}"),
     // Last: everybody is signed out by it.

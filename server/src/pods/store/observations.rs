@@ -141,11 +141,11 @@ pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Resu
     Ok(rows.into_iter().filter_map(|(id, desired)| Some((PodId(id), Desired::parse(&desired)?))).collect())
 }
 
-/// Pods on this host that failed, at least so long ago, only because it did not answer or was not trusted.
+/// Pods on this host that failed, at least so long ago, only because it did not answer, was not trusted or took no commands of ours.
 pub async fn failed_by_silence(db: impl PgExecutor<'_>, host: HostId, ago: Duration) -> Result<Vec<PodId>, sqlx::Error> {
     let rows: Vec<(Uuid,)> = sqlx::query_as(
         "SELECT p.id FROM pods p JOIN reservations r ON r.pod_id = p.id
-         WHERE r.host_id = $1 AND p.status = 'failed' AND p.failure->>'code' IN ('host_unreachable', 'host_key_changed')
+         WHERE r.host_id = $1 AND p.status = 'failed' AND p.failure->>'code' IN ('host_unreachable', 'host_key_changed', 'wrong_installation', 'wrong_protocol')
            AND p.seen_generation >= p.generation AND p.status_at < now() - make_interval(secs => $2)",
     )
     .bind(host.0)
@@ -173,7 +173,7 @@ pub async fn on_host(db: impl PgExecutor<'_>, host: HostId) -> Result<Vec<OnHost
         "SELECT p.id, p.status, p.desired, p.booted, r.disk_bytes,
                 p.seen_generation < p.generation
                 -- `failed_by_silence`: what runs there is kept.
-                OR (p.status = 'failed' AND coalesce(p.failure->>'code' IN ('host_unreachable', 'host_key_changed'), false)) AS behind
+                OR (p.status = 'failed' AND coalesce(p.failure->>'code' IN ('host_unreachable', 'host_key_changed', 'wrong_installation', 'wrong_protocol'), false)) AS behind
          FROM pods p JOIN reservations r ON r.pod_id = p.id WHERE r.host_id = $1",
     )
     .bind(host.0)

@@ -36,6 +36,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(orphans))
         .routes(routes!(remove_orphan))
         .routes(routes!(adopt))
+        .routes(routes!(set_aside))
         .routes(routes!(cordon))
         .routes(routes!(drain))
         .routes(routes!(activate))
@@ -115,6 +116,13 @@ async fn adopt(
 ) -> Answer<(StatusCode, Json<HostPod>)> {
     let (id, pod) = (id.parse().map_err(|_| AppError::not_found())?, pod.parse().map_err(|_| AppError::not_found())?);
     Ok((StatusCode::CREATED, Json(state.backend.adopt_orphan(&caller, id, pod, adoption).await?)))
+}
+
+/// Set aside whatever nobody knows on a host, however much it is
+#[utoipa::path(post, path = "/hosts/{id}/set-aside", tag = "hosts", params(("id" = HostId, Path)), responses((status = 202)))]
+async fn set_aside(State(state): State<AppState>, Asker(caller): Asker, PathId(id): PathId<HostId>) -> Answer<StatusCode> {
+    state.backend.set_aside(&caller, id).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// Give a host no new pods
