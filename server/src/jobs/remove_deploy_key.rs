@@ -11,7 +11,10 @@ use crate::{
     queue::{Job, JobContext, Message, Outcome},
 };
 use async_trait::async_trait;
-use pinacle_app::{ids::UserId, pods::RepositoryAddress};
+use pinacle_app::{
+    ids::{PodId, UserId},
+    pods::RepositoryAddress,
+};
 use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -31,6 +34,8 @@ pub struct RemoveDeployKey {
 /// Why the key is still there.
 enum Left {
     GitHub(GitHubError),
+    /// Whoever registered it is no admin of the repository any more, or there is no such repository.
+    NoAdmin,
     /// Whoever registered it has taken back the right to remove it, and may give it again.
     NoToken,
 }
@@ -60,7 +65,15 @@ impl RemoveDeployKey {
         if key.github_key_id.is_none() && OffsetDateTime::now_utc() - since < IN_FLIGHT {
             return Ok(Outcome::Later(IN_FLIGHT.unsigned_abs()));
         }
-        let left = match self.at_github(&key).await {
+        let mut done = self.at_github(&key, UserId(key.user_id)).await;
+        // Who has taken the pod over since may remove what a former member registered.
+        if done.is_err()
+            && key.github_key_id.is_some()
+            && let Some(pod) = store::get(&self.control.db, PodId(key.pod_id)).await?.filter(|pod| pod.owner_id != key.user_id)
+        {
+            done = self.at_github(&key, UserId(pod.owner_id)).await.or(done);
+        }
+        let left = match done {
             Ok(()) => {
                 store::forget_key(&self.control.db, id).await?;
                 return Ok(Outcome::Done);
@@ -72,6 +85,7 @@ impl RemoveDeployKey {
                 ("GitHub has had too many requests".to_owned(), Duration::from_secs(retry_after.into()))
             }
             Left::GitHub(error) => (error.to_string(), Duration::ZERO),
+            Left::NoAdmin => ("its owner is no admin of the repository".to_owned(), Duration::ZERO),
             Left::NoToken => ("its owner has allowed nothing at GitHub".to_owned(), Duration::ZERO),
         };
         if OffsetDateTime::now_utc() - since > TRIED_FOR {
@@ -84,9 +98,10 @@ impl RemoveDeployKey {
         Ok(Outcome::Later(pause(tries).max(wait)))
     }
 
-    async fn at_github(&self, key: &KeyRow) -> Result<(), Left> {
+    /// By this user's right.
+    async fn at_github(&self, key: &KeyRow, user: UserId) -> Result<(), Left> {
         let Ok(RepositoryAddress::GitHub { owner, name }) = RepositoryAddress::parse(&key.repository) else { return Ok(()) };
-        let token = match (account::github_token(&self.control, UserId(key.user_id)).await, key.github_key_id) {
+        let token = match (account::github_token(&self.control, user).await, key.github_key_id) {
             (Ok(Some(token)), _) => token,
             // Without a token it was never registered.
             (Ok(None), None) => return Ok(()),
@@ -102,9 +117,14 @@ impl RemoveDeployKey {
                 found => found.map_err(Left::GitHub)?,
             },
         };
-        match id {
-            Some(id) => github.remove_deploy_key(&token, repository, id).await.map_err(Left::GitHub),
-            None => Ok(()),
+        let Some(id) = id else { return Ok(()) };
+        match github.remove_deploy_key(&token, repository, id).await {
+            Ok(()) => Ok(()),
+            Err(GitHubError::NotFound) => Err(Left::NoAdmin),
+            Err(error) => {
+                account::heard(&self.control, user, &error).await;
+                Err(Left::GitHub(error))
+            }
         }
     }
 }

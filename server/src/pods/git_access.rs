@@ -157,6 +157,7 @@ impl Settling<'_> {
         let asked: Result<_, GitHubError> = asked.await;
         Ok(match asked {
             Err(error) => {
+                account::heard(self.control, user, &error).await;
                 tracing::info!(%error, pod = %self.row.id, "a pod gets no token for its repository");
                 // That it may not is an answer as well.
                 if matches!(error, GitHubError::NotFound | GitHubError::Refused(_)) { Ok(None) } else { Err(error) }

@@ -148,6 +148,36 @@ async fn a_key_goes_from_github_once_github_is_back_and_was_deleted_while_it_was
 }
 
 #[tokio::test]
+async fn a_key_whose_holder_is_no_admin_any_more_is_not_taken_for_gone_and_goes_by_the_pods_owner() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, member) = (fleet.user("owner").await, fleet.user("member").await);
+    let id = user.create(json!({ "repository": "owner/private" })).await;
+    user.until_setup(&id, "done").await;
+    let name = name_of(&user, &id).await;
+    let db = fleet.database().await;
+    let pod: uuid::Uuid = id.parse().expect("an id");
+    let (owner_id, member_id) = (user.get("/me").await["id"].clone(), member.get("/me").await["id"].clone());
+    let belongs = async |table: &str, to: &Value| {
+        let (column, key) = if table == "pods" { ("owner_id", "id") } else { ("user_id", "pod_id") };
+        let statement = format!("UPDATE {table} SET {column} = $1::text::uuid WHERE {key} = $2");
+        sqlx::query(sqlx::AssertSqlSafe(statement)).bind(to.as_str()).bind(pod).execute(&db).await.expect("written");
+    };
+    // As if somebody had registered it who could then.
+    belongs("ssh_keys", &member_id).await;
+    belongs("pods", &member_id).await;
+    user.delete(&id).await;
+    let tries = "SELECT removal_tries FROM ssh_keys WHERE pod_id = $1";
+    let begun = Instant::now();
+    while sqlx::query_scalar::<_, i32>(tries).bind(pod).fetch_one(&db).await.expect("it is kept") == 0 {
+        assert!(begun.elapsed() < SOON, "it is tried");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(of_pod(&keys_at_github(&fleet, "owner/private").await, &name).is_some(), "and is still there");
+    belongs("pods", &owner_id).await;
+    until_forgotten(&fleet, "owner/private", &name).await;
+}
+
+#[tokio::test]
 async fn a_key_that_somebody_removed_at_github_is_registered_again_by_a_retry() {
     let Some(fleet) = Fleet::open().await else { return };
     let user = fleet.user("owner").await;
