@@ -264,7 +264,7 @@ pub async fn send_due(db: &Db) -> Result<(), sqlx::Error> {
 pub async fn wait_for_work(db: &Db, queue: &str, worker: &str, patience: Duration) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO queue.idle (worker, queue, until) VALUES ($1, $2, now() + $3)
-         ON CONFLICT (worker) DO UPDATE SET until = excluded.until",
+         ON CONFLICT (worker) DO UPDATE SET queue = excluded.queue, until = excluded.until",
     )
     .bind(worker)
     .bind(queue)

@@ -1,12 +1,17 @@
 //! The doors: signing in, sessions, API tokens, what is refused and how.
 
-use crate::stand::{Browser, Stand, browser_of, github_alone, github_in_peace, location, own_path};
+use crate::{
+    fleet::User,
+    stand::{Browser, Stand, browser_of, github_alone, github_in_peace, location, own_path, variable},
+    teams::{joins, team_of},
+};
 use futures::future::join_all;
 use reqwest::{
     Method, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -195,6 +200,86 @@ async fn a_browser_that_was_signed_out_stays_out_and_its_streams_close_within_tw
     assert_eq!(begun.status(), StatusCode::SEE_OTHER);
     assert!(!is_signed_in(&stand, &one).await);
     assert!(sessions(&stand, &token).await.is_empty());
+}
+
+/// What a server's own connection for news looks like to the stack's Postgres.
+struct Ears {
+    admin: PgConnection,
+    database: String,
+}
+
+impl Ears {
+    async fn of(stand: &Stand) -> Self {
+        let admin = PgConnection::connect(&variable("DATABASE_URL")).await.expect("the stack's Postgres answers");
+        let url = url::Url::parse(&stand.database_url).expect("an address");
+        Self { admin, database: url.path().trim_start_matches('/').to_owned() }
+    }
+
+    async fn count(&mut self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'LISTEN \"news\"%'")
+            .bind(&self.database)
+            .fetch_one(&mut self.admin)
+            .await
+            .expect("a count")
+    }
+
+    async fn until_there_are(&mut self, expected: i64) {
+        let begun = Instant::now();
+        while self.count().await != expected {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the server listens on {expected} connections");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether the database takes new connections. Those that are there stay.
+    async fn may_connect(&mut self, may: bool) {
+        let alter = AssertSqlSafe(format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {may}", self.database));
+        sqlx::query(alter).execute(&mut self.admin).await.expect("altered");
+    }
+
+    /// Cuts it off, for as long as nobody may connect.
+    async fn cut(&mut self) {
+        self.may_connect(false).await;
+        sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'LISTEN \"news\"%'")
+            .bind(&self.database)
+            .execute(&mut self.admin)
+            .await
+            .expect("cut");
+        self.until_there_are(0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_signed_out_or_left_while_the_server_can_not_listen_closes_within_two_seconds_once_it_can() {
+    let stand = Stand::open().await;
+    let (owner, member) = (User::sign_in(&stand, "owner").await, User::sign_in(&stand, "member").await);
+    let team = team_of(&owner, "acme").await;
+    let them = joins(&owner, &team, "member", &member, "member").await;
+    let pod = owner.create(json!({ "team_id": team })).await;
+    let browser = stand.sign_in("owner").await;
+    let mut ears = Ears::of(&stand).await;
+    ears.until_there_are(1).await;
+    let list = stand.page(&browser, Method::GET, "/live/pods").send().await.expect("a stream");
+    let events = stand.api(&member.token, Method::GET, &format!("/pods/{pod}/events")).header(ACCEPT, "text/event-stream");
+    let mut streams = [list, events.send().await.expect("a stream")];
+    assert!(streams.iter().all(|stream| stream.status() == StatusCode::OK));
+    // The server has the connections that it needs from now on.
+    join_all((0..8).map(|_| me(&stand, &owner.token))).await;
+    ears.cut().await;
+    let out = stand.page(&browser, Method::POST, "/auth/sign-out").send().await.expect("an answer");
+    assert_eq!(out.status(), StatusCode::SEE_OTHER);
+    assert_eq!(owner.ask(Method::DELETE, &format!("/teams/{team}/members/{them}"), Value::Null).await.0, 204);
+    assert_eq!(ears.count().await, 0, "it has heard of neither");
+    ears.may_connect(true).await;
+    ears.until_there_are(1).await;
+    // Without being told that it has missed something, it would look again only 15 s after they were opened.
+    let closed = async {
+        for stream in &mut streams {
+            while let Ok(Some(_)) = stream.chunk().await {}
+        }
+    };
+    timeout(Duration::from_secs(2), closed).await.expect("both have closed");
+    assert!(!is_signed_in(&stand, &browser).await);
 }
 
 #[tokio::test]
