@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 use pinacle_host::{daemon, gate, join, pod::sandbox};
-use std::{path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+type Fault = Box<dyn Error>;
 
 #[derive(Parser)]
 #[command(version, about = "The daemon of a Pinacle pod host")]
@@ -29,33 +31,31 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Arguments::parse().command;
-    if matches!(command, Command::Sandbox) {
-        // Before there are threads: a mount namespace is entered by a single one.
-        eprintln!("{}", sandbox::enter());
-        return ExitCode::FAILURE;
-    }
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PINACLE_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error.to_string()),
+    let ended = match Arguments::parse().command {
+        Command::Sandbox => {
+            // Before there are threads: a mount namespace is entered by a single one.
+            eprintln!("{}", sandbox::enter());
+            return ExitCode::FAILURE;
+        }
+        Command::Gate { socket } => gate::gate(&socket).map_err(Fault::from),
+        Command::Serve(options) => run(daemon::serve(options)),
+        Command::Join(options) => run(join::join(options)),
     };
-    let ended: Result<(), Box<dyn std::error::Error>> = match command {
-        Command::Serve(options) => runtime.block_on(daemon::serve(options)),
-        Command::Gate { socket } => runtime.block_on(gate::gate(&socket)).map_err(Into::into),
-        Command::Join(options) => runtime.block_on(join::join(options)),
-        Command::Sandbox => Ok(()),
-    };
-    // Reading standard input blocks a thread for good: it is not waited for.
-    runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+        Err(error) => {
+            eprintln!("pinacle-host: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn fail(message: &str) -> ExitCode {
-    eprintln!("pinacle-host: {message}");
-    ExitCode::FAILURE
+fn run(command: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PINACLE_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(command);
+    // A thread that blocks is not waited for.
+    runtime.shutdown_background();
+    ended
 }

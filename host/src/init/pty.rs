@@ -7,6 +7,7 @@ use super::{
 };
 use crate::frame::Frame;
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, open},
     libc,
     pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt},
@@ -22,11 +23,14 @@ use std::{
         unix::process::CommandExt,
     },
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
-    io::unix::{AsyncFd, AsyncFdReadyGuard},
+    io::{Interest, unix::AsyncFd},
     sync::{mpsc, watch},
     time::sleep,
 };
@@ -36,6 +40,8 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(1);
 const RAW_DEADLINE: Duration = Duration::from_secs(5);
 /// Nobody is told when the other end of a pty has been read, or set.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Bytes. A read that brings less has left nothing: gVisor gives what there is, up to 4 KiB at a time.
+const SHORT_READ: usize = 1 << 10;
 /// After a command's end: what it had shown is on the pty already, so silence this long means that it was all.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -85,28 +91,45 @@ impl Pair {
 }
 
 /// The host's end of a pty.
-pub struct Pty(AsyncFd<OwnedFd>);
+pub struct Pty {
+    /// Watched for output alone: of room, gVisor tells whenever the other end has read, which is at every key.
+    master: AsyncFd<OwnedFd>,
+    /// Whether the last attempt to write has found no room.
+    full: AtomicBool,
+}
 
 impl Pty {
     fn new(master: OwnedFd) -> io::Result<Self> {
         use nix::fcntl::{FcntlArg, fcntl};
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         // SAFETY: the AsyncFd owns the descriptor, and gives it to nobody who could close it.
-        Ok(Self(unsafe { AsyncFd::register(master)? }))
+        let master = unsafe { AsyncFd::register_with_interest(master, Interest::READABLE)? };
+        Ok(Self { master, full: AtomicBool::new(false) })
     }
 
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = self.master.readable().await?;
             if let Ok(read) = ready.try_io(|fd| nix::unistd::read(fd, buffer).map_err(io::Error::from)) {
+                // Rather than read once more and find nothing. Only what is known until now is cleared: what has come since is told of.
+                if read.as_ref().is_ok_and(|read| *read < SHORT_READ.min(buffer.len())) {
+                    ready.clear_ready();
+                }
                 return read;
             }
         }
     }
 
-    /// Resolves when something may be written.
+    /// Resolves when something may be written: at once, unless there was no room when that was last tried.
     pub async fn writable(&self) -> io::Result<Writable<'_>> {
-        Ok(Writable(self.0.writable().await?))
+        if self.full.swap(false, Ordering::Relaxed) {
+            // A descriptor of its own, and watched only now: where there is room again already, that is told at once.
+            let master = self.master.get_ref().try_clone()?;
+            // SAFETY: as above.
+            let master = unsafe { AsyncFd::register_with_interest(master, Interest::WRITABLE)? };
+            master.writable().await?.retain_ready();
+        }
+        Ok(Writable(self))
     }
 
     pub async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
@@ -134,7 +157,7 @@ impl Pty {
     /// Waits until whoever reads has turned the line discipline's own editing off, which would change what is typed before.
     pub async fn raw(&self) {
         let until = Instant::now() + RAW_DEADLINE;
-        let edits = || tcgetattr(self.0.get_ref()).is_ok_and(|settings| settings.local_flags.contains(LocalFlags::ICANON));
+        let edits = || tcgetattr(self.master.get_ref()).is_ok_and(|settings| settings.local_flags.contains(LocalFlags::ICANON));
         while edits() && Instant::now() < until {
             sleep(LOOK_AGAIN).await;
         }
@@ -144,7 +167,7 @@ impl Pty {
     fn name(&self) -> io::Result<String> {
         let mut number: libc::c_uint = 0;
         // SAFETY: `number` outlives the call.
-        match unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCGPTN, &mut number) } {
+        match unsafe { libc::ioctl(self.master.get_ref().as_raw_fd(), libc::TIOCGPTN, &mut number) } {
             0 => Ok(format!("/dev/pts/{number}")),
             _ => Err(io::Error::last_os_error()),
         }
@@ -153,17 +176,23 @@ impl Pty {
     pub fn resize(&self, cols: u16, rows: u16) {
         let size = size(cols.clamp(1, 1000), rows.clamp(1, 1000));
         // SAFETY: `size` outlives the call. One that the kernel refuses changes nothing.
-        unsafe { libc::ioctl(self.0.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+        unsafe { libc::ioctl(self.master.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) };
     }
 }
 
 /// A pty that may take something.
-pub struct Writable<'a>(AsyncFdReadyGuard<'a, OwnedFd>);
+pub struct Writable<'a>(&'a Pty);
 
 impl Writable<'_> {
     /// How much was written at once; None when there is no room after all.
     pub fn write(&mut self, data: &[u8]) -> Option<io::Result<usize>> {
-        self.0.try_io(|fd| nix::unistd::write(fd, data).map_err(io::Error::from)).ok()
+        match nix::unistd::write(self.0.master.get_ref(), data) {
+            Err(Errno::EAGAIN) => {
+                self.0.full.store(true, Ordering::Relaxed);
+                None
+            }
+            written => Some(written.map_err(io::Error::from)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Pod, boot, children,
     exec::exit_output,
-    outbox::Gone,
+    outbox::{Gone, Typed},
     pty::{self, Pty},
     serve::{Connection, unary},
     typist::{Client, Over, Typist},
@@ -102,7 +102,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
     let (ended, end) = watch::channel(false);
     let mut shown = tokio::spawn(pty::show(pty.clone(), connection.output.sender(), window.clone(), end));
     let (keys, typed) = mpsc::channel(INPUT_QUEUE);
-    let told = client.map(|_| connection.output.sender());
+    let told = client.map(|_| connection.output.typed());
     let mut typing = tokio::spawn(type_in(typist, pty.clone(), typed, told));
 
     let status = loop {
@@ -199,19 +199,16 @@ async fn resized(pod: &Pod, client: u32, name: &str) {
 }
 
 /// Until the viewer leaves or typing is over. `told` hears how much was taken.
-async fn type_in(typist: Typist, pty: Arc<Pty>, mut typed: mpsc::Receiver<Bytes>, told: Option<mpsc::Sender<Frame>>) -> Over {
+async fn type_in(typist: Typist, pty: Arc<Pty>, mut typed: mpsc::Receiver<Bytes>, told: Option<watch::Sender<Typed>>) -> Over {
     // tmux takes keys as they are, once it has begun to.
     pty.raw().await;
     while let Some(data) = typed.recv().await {
-        let bytes = match typist.write(&pty, &data).await {
-            Ok(bytes) => bytes,
+        let total = match typist.write(&pty, &data).await {
+            Ok(total) => total,
             Err(over) => return over,
         };
-        if let Some(told) = &told
-            && let Ok(frame) = Frame::json(&StreamOutput::Typed { bytes: Some(bytes) })
-            && told.send(frame).await.is_err()
-        {
-            return Over::Ended;
+        if let Some(told) = &told {
+            told.send_modify(|typed| *typed = Typed { total, here: typed.here + data.len() as u64 });
         }
     }
     Over::Ended

@@ -9,15 +9,17 @@ use crate::{
     },
     ssh::Class,
 };
-use bytes::Bytes;
 use pinacle_app::{
     AppError, AppResult,
     backend::{TerminalConnection, TerminalInput, TerminalOutput, TerminalSize},
     ids::PodId,
     pods::Terminal,
 };
-use pinacle_host::protocol::{Command, Reply, StreamInput, StreamOutput};
-use std::{pin::pin, time::Duration};
+use pinacle_host::{
+    frame::{WINDOW, WINDOW_PIECES},
+    protocol::{Command, Reply, StreamInput, StreamOutput},
+};
+use std::{collections::VecDeque, pin::pin, time::Duration};
 use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, watch},
@@ -27,6 +29,10 @@ use uuid::Uuid;
 
 /// Pieces of at most 32 KiB on their way in each direction; a full way holds up its sender.
 const ON_THE_WAY: usize = 16;
+/// The pod hears of what was taken when it is so many bytes, or so many pieces: a quarter of what may be on its way, so that it need not
+/// wait for that.
+const TELL_BYTES: usize = WINDOW / 4;
+const TELL_PIECES: usize = WINDOW_PIECES / 4;
 const MAX_NAME: usize = 32;
 const MAX_SIDE: u16 = 1000;
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -66,12 +72,12 @@ pub async fn open(
     let (reader, mut writer) = link::stream(control, host, Class::Interactive, command).await.map_err(answer)?;
     let (input, mut typed) = mpsc::channel(ON_THE_WAY);
     let (shown, output) = mpsc::channel(ON_THE_WAY);
-    let (taken, takings) = mpsc::channel(ON_THE_WAY);
+    let (tell_taken, taken) = watch::channel(0);
     tokio::spawn(async move {
-        let mut outward = pin!(outward(reader, &shown, taken));
+        let mut outward = pin!(outward(reader, &shown, tell_taken));
         let last = tokio::select! {
             last = &mut outward => last,
-            left = inward(&mut writer, &mut typed, takings) => match left {
+            left = inward(&mut writer, &mut typed, taken) => match left {
                 // All that was typed is on its way: the pod says how much of it was taken, and ends the stream.
                 Ok(()) => {
                     let goodbye = async {
@@ -101,74 +107,58 @@ fn closed(error: &LinkError) -> TerminalOutput {
     TerminalOutput::Closed { reason: error.to_string() }
 }
 
-/// The connection to the host is read without ever waiting for this viewer: others have terminals on it, too.
-async fn outward(reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>, taken: mpsc::Sender<u32>) -> Option<TerminalOutput> {
-    let (pieces, waiting) = mpsc::channel(OUTPUT_WAITS);
-    let (tell_typed, typed) = watch::channel(None);
-    let mut forwarding = pin!(forward(waiting, typed, shown, taken));
-    tokio::select! {
-        last = read(reader, pieces, tell_typed) => {
-            forwarding.await;
-            last
-        }
-        () = &mut forwarding => None,
-    }
-}
-
-async fn read(mut reader: StreamReader, pieces: mpsc::Sender<Bytes>, tell_typed: watch::Sender<Option<TerminalOutput>>) -> Option<TerminalOutput> {
-    loop {
-        match reader.next().await {
-            Ok(Received::Stdout(bytes) | Received::Stderr(bytes)) => {
-                if pieces.try_send(bytes).is_err() {
-                    return Some(TerminalOutput::Closed { reason: "The pod sent more than it may.".to_owned() });
-                }
-            }
-            // Of several the last one counts.
-            Ok(Received::Message(StreamOutput::Typed { bytes })) => drop(tell_typed.send_replace(Some(TerminalOutput::Typed(bytes)))),
-            Ok(Received::Message(StreamOutput::Exit { code, .. })) => return Some(TerminalOutput::Exit { code }),
-            Ok(Received::Message(_)) => {}
-            Err(error) => return Some(closed(&error)),
-        }
-    }
-}
-
-/// Hands on what was read until there is no more, or the viewer has gone; what it has taken the pod may send anew.
-async fn forward(
-    mut waiting: mpsc::Receiver<Bytes>,
-    mut typed: watch::Receiver<Option<TerminalOutput>>,
-    shown: &mpsc::Sender<TerminalOutput>,
-    taken: mpsc::Sender<u32>,
-) {
-    let mut told = None;
+/// The connection to the host is read without ever waiting for this viewer: others have terminals on it, too. Ends with the stream, once
+/// all of it is handed on, or when the viewer has gone. What it has taken the pod may send anew.
+async fn outward(mut reader: StreamReader, shown: &mpsc::Sender<TerminalOutput>, tell_taken: watch::Sender<u64>) -> Option<TerminalOutput> {
+    let mut waiting = VecDeque::new();
+    let mut last = None;
+    let (mut bytes, mut pieces) = (0, 0);
     loop {
         tokio::select! {
             biased;
-            Ok(()) = typed.changed() => {}
-            piece = waiting.recv() => match piece {
-                Some(bytes) => {
-                    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                    if shown.send(TerminalOutput::Data(bytes)).await.is_err() {
-                        return;
-                    }
-                    // Nobody says it any more where the viewer is leaving.
-                    let _leaving = taken.send(length).await;
-                    continue;
+            received = reader.next(), if last.is_none() => match received {
+                Ok(Received::Stdout(piece) | Received::Stderr(piece)) if waiting.len() < OUTPUT_WAITS => {
+                    waiting.push_back(TerminalOutput::Data(piece));
                 }
-                None if *typed.borrow() == told => return,
-                None => {}
+                Ok(Received::Stdout(_) | Received::Stderr(_)) => {
+                    last = Some(TerminalOutput::Closed { reason: "The pod sent more than it may.".to_owned() });
+                }
+                Ok(Received::Message(StreamOutput::Typed { bytes })) => was_typed(&mut waiting, bytes),
+                Ok(Received::Message(StreamOutput::Exit { code, .. })) => last = Some(TerminalOutput::Exit { code }),
+                Ok(Received::Message(_)) => {}
+                Err(error) => last = Some(closed(&error)),
             },
+            room = shown.reserve(), if !waiting.is_empty() => {
+                let Ok(room) = room else { return None };
+                let Some(output) = waiting.pop_front() else { continue };
+                if let TerminalOutput::Data(piece) = &output {
+                    bytes += piece.len();
+                    pieces += 1;
+                }
+                room.send(output);
+                if bytes >= TELL_BYTES || pieces >= TELL_PIECES {
+                    tell_taken.send_modify(|taken| *taken += bytes as u64);
+                    (bytes, pieces) = (0, 0);
+                }
+            }
+            else => return last,
         }
-        told.clone_from(&typed.borrow_and_update());
-        if let Some(typed) = &told
-            && shown.send(typed.clone()).await.is_err()
-        {
-            return;
-        }
+    }
+}
+
+/// Behind the piece that is next, for that may be the echo, and not behind all that waits. Of several the last one counts.
+fn was_typed(waiting: &mut VecDeque<TerminalOutput>, bytes: Option<u64>) {
+    let typed = TerminalOutput::Typed(bytes);
+    let there = waiting.iter().take(2).position(|output| matches!(output, TerminalOutput::Typed(_)));
+    match there {
+        Some(at) => waiting[at] = typed,
+        None => waiting.insert(waiting.len().min(1), typed),
     }
 }
 
 /// Until the viewer has left and all of its input is sent.
-async fn inward(writer: &mut StreamWriter, typed: &mut mpsc::Receiver<TerminalInput>, mut takings: mpsc::Receiver<u32>) -> Result<(), LinkError> {
+async fn inward(writer: &mut StreamWriter, typed: &mut mpsc::Receiver<TerminalInput>, mut taken: watch::Receiver<u64>) -> Result<(), LinkError> {
+    let mut told = 0;
     loop {
         tokio::select! {
             input = typed.recv() => match input {
@@ -179,7 +169,10 @@ async fn inward(writer: &mut StreamWriter, typed: &mut mpsc::Receiver<TerminalIn
                 }
                 None => return Ok(()),
             },
-            Some(bytes) = takings.recv() => {
+            Ok(()) = taken.changed() => {
+                let total = *taken.borrow_and_update();
+                let bytes = u32::try_from(total - told).unwrap_or(u32::MAX);
+                told = total;
                 // Where the host has closed already, what is left to read says how it ended.
                 let _closed = writer.message(&StreamInput::Taken { bytes }).await;
             }
@@ -194,6 +187,21 @@ fn possible(size: TerminalSize) -> TerminalSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_much_was_typed_comes_behind_one_piece_and_the_last_word_counts() {
+        let (piece, typed) = (TerminalOutput::Data("a".into()), TerminalOutput::Typed);
+        let mut waiting = VecDeque::from(vec![piece.clone(); 3]);
+        was_typed(&mut waiting, Some(1));
+        was_typed(&mut waiting, Some(2));
+        assert_eq!(waiting, [piece.clone(), typed(Some(2)), piece.clone(), piece.clone()]);
+        waiting.pop_front();
+        was_typed(&mut waiting, Some(3));
+        assert_eq!(waiting, [typed(Some(3)), piece.clone(), piece]);
+        let mut waiting = VecDeque::new();
+        was_typed(&mut waiting, None);
+        assert_eq!(waiting, [typed(None)]);
+    }
 
     #[test]
     fn a_terminal_name_never_looks_like_an_option_or_a_target() {

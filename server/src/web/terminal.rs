@@ -264,7 +264,7 @@ impl Writing {
         let mut ping = tokio::time::interval(PING);
         let mut sent = 0u64;
         loop {
-            let may_send = !self.counts || sent.saturating_sub(*self.shown.borrow()) < MOST_UNSHOWN;
+            let may_send = self.may_send(sent);
             let done = tokio::select! {
                 changed = self.shown.changed() => {
                     // The reading side holds the other end for as long as this runs.
@@ -274,30 +274,49 @@ impl Writing {
                 output = output.recv(), if may_send => match output {
                     Some(TerminalOutput::Data(data)) => {
                         sent += data.len() as u64;
-                        self.send(Message::Binary(data)).await
+                        self.feed(Message::Binary(data)).await
                     }
-                    Some(TerminalOutput::Typed(bytes)) => self.tell(json!({ "ack": bytes })).await,
+                    Some(TerminalOutput::Typed(bytes)) => self.feed(text(json!({ "ack": bytes }))).await,
                     Some(TerminalOutput::Exit { code }) => return End::Exit(code),
                     Some(TerminalOutput::Closed { reason }) => return End::Closed(reason),
                     None => return End::Closed("The connection to the pod was lost.".to_owned()),
                 },
-                _ = ping.tick() => self.send(Message::Ping(Bytes::new())).await,
+                _ = ping.tick() => self.feed(Message::Ping(Bytes::new())).await,
             };
-            if done.is_err() {
+            // What is there already goes out with it: with an echo, that its key was taken.
+            let goes_on = self.may_send(sent) && !output.is_empty();
+            if done.is_err() || (!goes_on && self.flush().await.is_err()) {
                 return End::Gone;
             }
         }
     }
 
-    async fn tell(&mut self, text: Value) -> Result<(), Lost> {
-        self.send(Message::text(text.to_string())).await
+    fn may_send(&self, sent: u64) -> bool {
+        !self.counts || sent.saturating_sub(*self.shown.borrow()) < MOST_UNSHOWN
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Lost> {
-        match tokio::time::timeout(SEND_DEADLINE, self.sink.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Lost),
-        }
+    async fn tell(&mut self, value: Value) -> Result<(), Lost> {
+        self.feed(text(value)).await?;
+        self.flush().await
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), Lost> {
+        in_time(self.sink.feed(message)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Lost> {
+        in_time(self.sink.flush()).await
+    }
+}
+
+fn text(value: Value) -> Message {
+    Message::text(value.to_string())
+}
+
+async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Lost> {
+    match tokio::time::timeout(SEND_DEADLINE, sending).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Lost),
     }
 }
 
