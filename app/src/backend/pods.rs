@@ -47,7 +47,7 @@ pub trait Pods: Send + Sync {
     /// Attaches to the terminal of this name, made if it is not there.
     async fn open_terminal(&self, caller: &Caller, id: PodId, name: &str, size: TerminalSize, client: Option<Uuid>) -> AppResult<TerminalConnection>;
     async fn end_terminal(&self, caller: &Caller, id: PodId, name: &str) -> AppResult<()>;
-    /// The pod that people call `<name>.<handle of its owner>`.
+    /// The pod that people call `<name>.<handle of its owner>`, also after its owner has left its team. Two that are called so: neither.
     async fn pod_at(&self, caller: &Caller, name: &str, handle: &str) -> AppResult<Pod>;
     /// Starts a shell or a command for somebody at the other end of a connection; it is hung up with the connection.
     async fn open_process(&self, caller: &Caller, id: PodId, start: ProcessStart) -> AppResult<ByteConnection>;

@@ -33,14 +33,16 @@ pub async fn candidates(db: &Db, name: &str, handle: &str, limit: i64) -> Result
     Ok(rows.into_iter().map(|(id,)| UserId(id)).collect())
 }
 
-/// The account's number at GitHub, if its keys were last asked for longer ago than this; notes that they are asked for now.
-pub async fn due(db: &Db, user: UserId, older: Duration) -> Result<Option<i64>, sqlx::Error> {
+/// The account's number at GitHub, if its keys were last asked for longer ago than `older`; notes that they are asked for, as if it were
+/// `ago`.
+pub async fn due(db: &Db, user: UserId, older: Duration, ago: Duration) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar(
-        "UPDATE users SET public_keys_tried_at = now()
+        "UPDATE users SET public_keys_tried_at = now() - make_interval(secs => $3)
          WHERE id = $1 AND coalesce(public_keys_tried_at < now() - make_interval(secs => $2), true) RETURNING github_id",
     )
     .bind(user.0)
     .bind(older.as_seconds_f64())
+    .bind(ago.as_seconds_f64())
     .fetch_optional(db)
     .await
 }

@@ -2,15 +2,26 @@
 //! somebody may is `Backend`'s to say.
 
 use super::{github_token, public_key_store as store};
-use crate::{control::ControlPlane, db, github::GitHubError};
+use crate::{
+    control::ControlPlane,
+    db,
+    github::GitHubError,
+    pods::keys::QUEUE,
+    queue::{self, NewMessage},
+};
 use pinacle_app::{
     AppResult,
     account::PublicKey,
     backend::{Caller, Door, Scope},
     ids::{KeyId, UserId},
 };
+use serde_json::json;
+use sqlx::PgConnection;
 use std::net::IpAddr;
 use time::Duration;
+
+/// The job that asks for somebody's keys, as messages name it.
+pub const ASK_JOB: &str = "ask-public-keys";
 
 /// GitHub is asked again for keys that were asked for longer ago: a key that was removed there is good for so long.
 const FRESH: Duration = Duration::minutes(5);
@@ -24,6 +35,30 @@ const MOST_CANDIDATES: i64 = 20;
 const MOST_KEYS: usize = 100;
 const MOST_KEY: usize = 16 << 10;
 
+/// Has somebody's keys asked for when the transaction commits, without waiting for GitHub: at the gateway, where it is not known whose a
+/// key is, only a few of a large team are asked about.
+pub async fn ask_soon(control: &ControlPlane, connection: &mut PgConnection, user: UserId) -> Result<(), sqlx::Error> {
+    if control.gateway.is_none() {
+        return Ok(());
+    }
+    let message = NewMessage {
+        queue: QUEUE,
+        key: Some(&format!("public-keys:{user}")),
+        priority: 0,
+        delay: std::time::Duration::ZERO,
+        anew: false,
+        message: json!({ "user_id": user }),
+        headers: json!({ "job": ASK_JOB }),
+    };
+    queue::send(connection, message).await
+}
+
+/// What that job does. It is done ahead: whoever needs the keys may ask again at once, and does where GitHub did not answer, of which the
+/// log tells.
+pub async fn ask(control: &ControlPlane, user: UserId) -> Result<(), sqlx::Error> {
+    refresh(control, user, FRESH, ADDED).await.map(drop)
+}
+
 /// Whose key this is, a line of `authorized_keys`. None: nobody's who could have a right to that pod.
 pub async fn caller_of(control: &ControlPlane, public_key: &str, (name, handle): (&str, &str), address: IpAddr) -> AppResult<Option<Caller>> {
     let Some(public_key) = plain(public_key) else { return Ok(None) };
@@ -33,7 +68,7 @@ pub async fn caller_of(control: &ControlPlane, public_key: &str, (name, handle):
         return Ok(Some(good(user, key, address)));
     }
     for user in store::candidates(&control.db, name, handle, MOST_CANDIDATES).await.map_err(db::fault)? {
-        if refresh(control, user, ADDED).await.map_err(db::fault)?
+        if refresh(control, user, ADDED, Duration::ZERO).await.map_err(db::fault)?
             && let Some((key, owner)) = store::owner(&control.db, &public_key).await.map_err(db::fault)?
             && owner == user
         {
@@ -59,13 +94,13 @@ pub async fn was_used(control: &ControlPlane, caller: &Caller) {
 
 /// Whether the key is still its user's.
 pub async fn holds(control: &ControlPlane, user: UserId, key: KeyId) -> Result<bool, sqlx::Error> {
-    refresh(control, user, FRESH).await?;
+    refresh(control, user, FRESH, Duration::ZERO).await?;
     store::holds(&control.db, user, key, SILENT_AT_MOST).await
 }
 
-/// Asks GitHub where that was longer ago than `older`. True: it was asked, and answered.
-async fn refresh(control: &ControlPlane, user: UserId, older: Duration) -> Result<bool, sqlx::Error> {
-    let Some(github_id) = store::due(&control.db, user, older).await? else { return Ok(false) };
+/// Asks GitHub where that was longer ago than `older`, and counts as asked so long `ago`. True: it was asked, and answered.
+async fn refresh(control: &ControlPlane, user: UserId, older: Duration, ago: Duration) -> Result<bool, sqlx::Error> {
+    let Some(github_id) = store::due(&control.db, user, older, ago).await? else { return Ok(false) };
     let asked = async {
         // Its own calls are counted for the account; without a token, for this server's address.
         let token = github_token(control, user).await.ok().flatten();
@@ -97,7 +132,7 @@ async fn refresh(control: &ControlPlane, user: UserId, older: Duration) -> Resul
 
 /// For the account's page. While GitHub is silent, what it had.
 pub async fn list(control: &ControlPlane, user: UserId) -> AppResult<Vec<PublicKey>> {
-    refresh(control, user, ADDED).await.map_err(db::fault)?;
+    refresh(control, user, ADDED, Duration::ZERO).await.map_err(db::fault)?;
     let most = i64::try_from(MOST_KEYS).unwrap_or(i64::MAX);
     store::list(&control.db, user, most).await.map_err(db::fault)
 }

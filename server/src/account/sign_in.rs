@@ -4,7 +4,7 @@
 //! that it has left is somebody else, gets another handle and inherits nothing.
 
 use super::{
-    github_grant,
+    github_grant, public_keys,
     store::{self, Profile},
     token_row,
 };
@@ -101,6 +101,7 @@ pub async fn sign_in(control: &ControlPlane, grant: &Grant, address: IpAddr, cod
     let by = By::signing_in(id, address);
     activity::record(&mut transaction, &Entry { home: Home::Personal(id), by, action: Action::SessionBegin, object: None, name: "", detail: "" })
         .await?;
+    public_keys::ask_soon(control, &mut transaction, id).await?;
     transaction.commit().await?;
     Ok(id)
 }

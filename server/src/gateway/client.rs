@@ -290,6 +290,11 @@ impl Handler for Client {
         }
     }
 
+    /// Refused aloud: a client that hears nothing takes the next answer for this one.
+    async fn x11_request(&mut self, channel: ChannelId, _: bool, _: &str, _: &str, _: u32, session: &mut Session) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+
     async fn env_request(&mut self, channel: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), Self::Error> {
         match self.waiting.get_mut(&channel).is_some_and(|waiting| waiting.asked.variable(name, value)) {
             true => session.channel_success(channel),

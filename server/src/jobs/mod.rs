@@ -1,8 +1,10 @@
 //! Jobs: the only code that acts on hosts. One file a job.
 
+mod ask_public_keys;
 mod check_hosts;
 mod cleanup_pod;
 mod fleet;
+mod github;
 mod pod;
 mod provision_pod;
 mod reconcile;
@@ -47,7 +49,7 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
     };
     let pods = worker(wishes::QUEUE, usize::try_from(control.config.jobs).unwrap_or(1), visibility, Arc::new(pod::PodJob::new(control.clone())));
     let fleet = worker(hosts::FLEET_QUEUE, FLEET_JOBS, FLEET_VISIBILITY.min(visibility), Arc::new(fleet::FleetJob::new(control.clone())));
-    let github = worker(pods::keys::QUEUE, GITHUB_JOBS, visibility, Arc::new(remove_deploy_key::RemoveDeployKey { control: control.clone() }));
+    let github = worker(pods::keys::QUEUE, GITHUB_JOBS, visibility, Arc::new(github::GitHubJob::new(control.clone())));
     // After a long time without a worker the archive has no part for this month, which the first ended message would need.
     if let Err(error) = crate::queue::maintain(&control.db).await {
         tracing::warn!(%error, "the queue's archive could not be put in order; its daily job tries again");

@@ -503,8 +503,19 @@ impl Pods for ControlPlane {
     }
 
     async fn pod_at(&self, caller: &Caller, name: &str, handle: &str) -> AppResult<Pod> {
-        let row = store::named_for(&self.db, name, handle, caller.user).await.map_err(fault)?;
-        Ok(row.ok_or_else(AppError::not_found)?.into())
+        let mut named = store::named_for(&self.db, name, handle, caller.user).await.map_err(fault)?.into_iter();
+        match (named.next(), named.next()) {
+            (Some(row), None) => Ok(row.into()),
+            (None, _) => Err(AppError::not_found()),
+            // Whoever has left a team may call another pod the same, and what was meant for one must not reach the other.
+            (Some(_), Some(_)) => {
+                let message = format!(
+                    "There are two pods {name} of {handle}, who has left the team of one. \
+                     An owner of that team takes it over first, or the other gets another name."
+                );
+                Err(AppError::new(ErrorCode::WrongState, message))
+            }
+        }
     }
 
     async fn open_process(&self, caller: &Caller, id: PodId, start: ProcessStart) -> AppResult<ByteConnection> {
@@ -566,7 +577,11 @@ mod tests {
             any::<(i64, u128)>().prop_map(|(at, id)| BASE64_URL_SAFE_NO_PAD.encode(format!("{at} {}", Uuid::from_u128(id)))),
         ]) {
             match parse_cursor(&text) {
-                Ok(cursor) => prop_assert!(cursor.created_at >= OffsetDateTime::UNIX_EPOCH),
+                Ok(cursor) => {
+                    prop_assert!(cursor.created_at >= OffsetDateTime::UNIX_EPOCH);
+                    let said = BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", cursor.created_at.unix_timestamp_nanos(), cursor.id));
+                    prop_assert_eq!(parse_cursor(&said), Ok(cursor), "as `cursor_text` says it");
+                }
                 Err(error) => prop_assert!(error.of("cursor").is_some()),
             }
         }

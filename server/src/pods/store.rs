@@ -199,16 +199,17 @@ pub async fn get_for(db: impl PgExecutor<'_>, id: PodId, user: UserId) -> Result
         .await
 }
 
-/// The pod of this name that this handle's user owns, if `user` is in its team. A handle that its user had before leads there, too.
-pub async fn named_for(db: impl PgExecutor<'_>, name: &str, handle: &str, user: UserId) -> Result<Option<PodRow>, sqlx::Error> {
+/// The pods of this name that this handle's user owns, or has left behind, of those whose teams `user` is in: two at most, for then no
+/// one pod is named. A handle that its user had before leads there, too.
+pub async fn named_for(db: impl PgExecutor<'_>, name: &str, handle: &str, user: UserId) -> Result<Vec<PodRow>, sqlx::Error> {
     sqlx::query_as(pods!(
         "JOIN handles o ON o.user_id = p.owner_id AND o.handle = $2 JOIN team_members m ON m.team_id = p.team_id AND m.user_id = $3
-         WHERE p.name = $1 AND p.status <> 'deleted' AND p.owner_left_at IS NULL"
+         WHERE p.name = $1 AND p.status <> 'deleted' AND (p.owner_left_at IS NULL OR p.desired <> 'deleted') LIMIT 2"
     ))
     .bind(name)
     .bind(handle)
     .bind(user.0)
-    .fetch_optional(db)
+    .fetch_all(db)
     .await
 }
 

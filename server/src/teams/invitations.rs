@@ -284,6 +284,7 @@ pub async fn accept(control: &ControlPlane, caller: &Caller, code: &str) -> AppR
             members::bring_back(&mut tx, team, caller.user).await?;
             let detail = format!("as {}, invited by {}", found.role.label(), found.invited_by);
             activity::record_by(&mut tx, caller, Home::Team(team), Action::MemberJoin, caller.user.0, "", &detail).await?;
+            account::public_keys::ask_soon(control, &mut tx, caller.user).await.map_err(fault)?;
             news::notify(&mut tx, Change::Joined { team, user: caller.user }).await.map_err(fault)?;
         }
     }

@@ -1,16 +1,22 @@
-//! The SSH gateway, with OpenSSH's own clients.
+//! The SSH gateway, with OpenSSH's own clients; what it refuses, with one that hears each answer.
 
 use crate::{
     fleet::{Fleet, SOON, User},
-    stand::variable,
+    stand::{github_in_peace, variable},
     teams::{joins, team_of},
 };
+use pinacle_server::db::Db;
 use reqwest::Method;
+use russh::{
+    Channel, ChannelMsg, ChannelOpenFailure, client,
+    keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key},
+};
 use serde_json::{Value, json};
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Output, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -197,6 +203,21 @@ async fn openssh_has_commands_shells_files_and_ports() {
     user.delete(&id).await;
 }
 
+/// A command that stays open.
+async fn open(machine: &Machine, at: &str) -> Child {
+    let mut child = machine.ssh(at).arg("echo ready; sleep 600").spawn().expect("ssh runs");
+    until_ready(&mut child).await;
+    child
+}
+
+/// What a client was told as the server closed it.
+async fn closed(child: &mut Child) -> String {
+    let mut said = String::new();
+    child.stderr.as_mut().expect("its errors").read_to_string(&mut said).await.expect("read");
+    assert!(!child.wait().await.expect("an end").success(), "{said}");
+    said
+}
+
 async fn until_ready(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
     let line = timeout(SOON, lines.next_line()).await.expect("in time").expect("a line");
@@ -247,10 +268,17 @@ async fn the_gateway_is_for_the_pods_team_and_for_nobody_else() {
     joins(&owner, &team, &login, &member, "member").await;
     let left = joins(&owner, &team, &gone, &former, "member").await;
     let id = owner.create(json!({ "team_id": team })).await;
-    owner.until_status(&id, "running").await;
+    // Stays with the team when its owner leaves.
+    let ownerless = former.create(json!({ "team_id": team })).await;
+    for pod in [&id, &ownerless] {
+        owner.until_status(pod, "running").await;
+    }
     let at = address(&owner, &id).await;
-    // Whoever will leave has been in it.
-    assert_eq!(text(&formers.run(&at, "echo inside").await.stdout), "inside\n");
+    let behind = address(&owner, &ownerless).await;
+    // Whoever will leave has been in both.
+    for pod in [&at, &behind] {
+        assert_eq!(text(&formers.run(pod, "echo inside").await.stdout), "inside\n");
+    }
     assert_eq!(former.ask(Method::DELETE, &format!("/teams/{team}/members/{left}"), Value::Null).await.0, 204);
 
     // All that is offered: a command, a shell, files, a port.
@@ -272,7 +300,21 @@ async fn the_gateway_is_for_the_pods_team_and_for_nobody_else() {
             assert_eq!(refused, !comes_in, "{way:?} by {who}: {said}");
             assert!(comes_in || output.stdout.is_empty(), "{way:?} by {who}");
         }
+        let output = machine.run(&behind, "echo inside").await;
+        assert_eq!(text(&output.stdout), if comes_in { "inside\n" } else { "" }, "what was left behind, by {who}: {}", text(&output.stderr));
     }
+
+    // Whoever has left calls another pod the same, for a member of both teams: neither is taken for the other.
+    let elsewhere = team_of(&former, "elsewhere").await;
+    joins(&former, &elsewhere, &login, &member, "member").await;
+    let other = former.create(json!({ "team_id": elsewhere, "name": owner.pod(&ownerless).await["name"] })).await;
+    let output = members.run(&behind, "echo inside").await;
+    assert_eq!(text(&output.stdout), "");
+    assert!(text(&output.stderr).contains("There are two pods"), "{}", text(&output.stderr));
+    assert_eq!(text(&owners.run(&behind, "echo inside").await.stdout), "inside\n", "who is in one of the teams means that one");
+    former.delete(&other).await;
+    assert_eq!(text(&members.run(&behind, "echo inside").await.stdout), "inside\n");
+    owner.delete(&ownerless).await;
     owner.delete(&id).await;
 }
 
@@ -282,16 +324,10 @@ async fn what_is_open_ends_with_the_pod_and_with_the_key() {
     let (user, login, machine) = somebody(&fleet).await;
     let id = user.running().await;
     let at = address(&user, &id).await;
-    let open = async || {
-        let mut child = machine.ssh(&at).arg("echo ready; sleep 600").spawn().expect("ssh runs");
-        until_ready(&mut child).await;
-        child
-    };
-    let mut child = open().await;
+    let mut child = open(&machine, &at).await;
     user.wish(&id, "stop").await;
     user.until_status(&id, "stopped").await;
-    let output = timeout(CLOSED_WITHIN, child.wait()).await.expect("closed within two seconds").expect("an end");
-    assert!(!output.success());
+    timeout(CLOSED_WITHIN, closed(&mut child)).await.expect("closed within two seconds");
     user.wish(&id, "start").await;
     user.until_status(&id, "running").await;
 
@@ -304,22 +340,164 @@ async fn what_is_open_ends_with_the_pod_and_with_the_key() {
     let gone = "for i in $(seq 300); do kill -0 $(cat pid) 2>/dev/null || { echo gone; break; }; sleep 0.1; done";
     assert_eq!(user.shell(&id, gone).await, "gone\n");
 
-    let mut child = open().await;
+    let mut child = open(&machine, &at).await;
     fleet.github(&format!("/accounts/{login}"), json!({ "keys": [] })).await;
-    // As five minutes later.
-    let db = fleet.database().await;
-    sqlx::query("UPDATE users SET public_keys_tried_at = now() - interval '6 minutes' WHERE login = $1")
-        .bind(&login)
-        .execute(&db)
-        .await
-        .expect("written");
-    let mut said = String::new();
-    let closed = async {
-        child.stderr.as_mut().expect("its errors").read_to_string(&mut said).await.expect("read");
-        child.wait().await.expect("an end")
-    };
-    assert!(!timeout(SOON, closed).await.expect("closed").success());
+    make_old(&fleet.database().await, &login).await;
+    let said = timeout(SOON, closed(&mut child)).await.expect("closed");
     assert!(said.contains("no longer one of your GitHub account's"), "{said}");
+    user.delete(&id).await;
+}
+
+/// As five minutes later: somebody's keys are asked for anew.
+async fn make_old(db: &Db, login: &str) {
+    let older = "UPDATE users SET public_keys_tried_at = now() - interval '6 minutes' WHERE login = $1";
+    sqlx::query(older).bind(login).execute(db).await.expect("written");
+}
+
+#[tokio::test]
+async fn what_is_open_ends_with_the_membership_also_while_github_is_slow() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (owner, _, owners) = somebody(&fleet).await;
+    let (member, login, members) = somebody(&fleet).await;
+    let team = team_of(&owner, "gate").await;
+    let them = joins(&owner, &team, &login, &member, "member").await;
+    let id = owner.create(json!({ "team_id": team })).await;
+    owner.until_status(&id, "running").await;
+    let at = address(&owner, &id).await;
+
+    // Removed while GitHub is asked about the key and does not answer: it hangs for this one account, and once.
+    let db = fleet.database().await;
+    let mut child = open(&members, &at).await;
+    let peace = github_in_peace().await;
+    let account: i64 = sqlx::query_scalar("SELECT github_id FROM users WHERE login = $1").bind(&login).fetch_one(&db).await.expect("a number");
+    fleet.github("/fail", json!({ "path": format!("/user/{account}"), "mode": "slow", "delay_ms": 60_000, "times": 1 })).await;
+    make_old(&db, &login).await;
+    let asked = "SELECT public_keys_tried_at > now() - interval '1 minute' FROM users WHERE login = $1";
+    let begun = Instant::now();
+    while !sqlx::query_scalar::<_, bool>(asked).bind(&login).fetch_one(&db).await.expect("a moment") {
+        assert!(begun.elapsed() < SOON, "the key is looked at again");
+        sleep(Duration::from_millis(50)).await;
+    }
+    drop(peace);
+    assert_eq!(owner.ask(Method::DELETE, &format!("/teams/{team}/members/{them}"), Value::Null).await.0, 204);
+    let said = timeout(CLOSED_WITHIN, closed(&mut child)).await.expect("closed within two seconds");
+    assert!(said.contains("This doesn't exist, or you have no access to it."), "{said}");
+
+    // The whole team ends.
+    joins(&owner, &team, &login, &member, "member").await;
+    let (mut first, mut second) = (open(&owners, &at).await, open(&members, &at).await);
+    assert_eq!(owner.ask(Method::DELETE, &format!("/teams/{team}?with_pods_of=gate"), Value::Null).await.0, 204);
+    let both = async { tokio::join!(closed(&mut first), closed(&mut second)) };
+    timeout(CLOSED_WITHIN, both).await.expect("closed within two seconds");
+    let begun = Instant::now();
+    let status = "SELECT status FROM pods WHERE id = $1::text::uuid";
+    while sqlx::query_scalar::<_, String>(status).bind(&id).fetch_one(&db).await.expect("its row") != "deleted" {
+        assert!(begun.elapsed() < SOON, "the pod goes with its team");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_signed_in_or_joined_a_team_is_known_before_they_come() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let owner = fleet.newcomer().await;
+    let (user, login, machine) = somebody(&fleet).await;
+    let db = fleet.database().await;
+    let until_known = async |keys: i64| {
+        let known = "SELECT count(*) FROM public_keys k JOIN users u ON u.id = k.user_id WHERE u.login = $1";
+        let begun = Instant::now();
+        while sqlx::query_scalar::<_, i64>(known).bind(&login).fetch_one(&db).await.expect("a count") != keys {
+            assert!(begun.elapsed() < SOON, "{keys} keys are known");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    until_known(1).await;
+    let second = Machine::new().await;
+    fleet.github(&format!("/accounts/{login}"), json!({ "keys": [machine.public_key(), second.public_key()] })).await;
+    make_old(&db, &login).await;
+    let team = team_of(&owner, "gate").await;
+    joins(&owner, &team, &login, &user, "member").await;
+    until_known(2).await;
+
+    let id = owner.create(json!({ "team_id": team })).await;
+    owner.until_status(&id, "running").await;
+    let at = address(&owner, &id).await;
+    let asked = async || -> String {
+        sqlx::query_scalar("SELECT public_keys_tried_at::text FROM users WHERE login = $1").bind(&login).fetch_one(&db).await.expect("a moment")
+    };
+    let before = asked().await;
+    for machine in [&machine, &second] {
+        let output = machine.run(&at, "echo inside").await;
+        assert_eq!(text(&output.stdout), "inside\n", "{}", text(&output.stderr));
+    }
+    assert_eq!(asked().await, before, "GitHub was not asked at the gateway");
+    owner.delete(&id).await;
+}
+
+/// Takes whatever key the gateway shows: OpenSSH's clients see to that.
+struct Trusting;
+
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+}
+
+/// The answer to what was just asked for on a channel.
+async fn is_granted(channel: &mut Channel<client::Msg>) -> bool {
+    loop {
+        match channel.wait().await.expect("the channel is open") {
+            ChannelMsg::Success => return true,
+            ChannelMsg::Failure => return false,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_else_ssh_can_ask_for_is_refused_and_the_connection_goes_on() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, _, machine) = somebody(&fleet).await;
+    let id = user.running().await;
+    let at = address(&user, &id).await;
+    let asking = async {
+        let mut gateway = client::connect(Arc::new(client::Config::default()), machine.gateway, Trusting).await.expect("connected");
+        let key = Arc::new(load_secret_key(machine.folder.join("key"), None).expect("a key"));
+        assert!(gateway.authenticate_publickey(at.as_str(), PrivateKeyWithHashAlg::new(key, None)).await.expect("an answer").success());
+        // -R, to a port and to a socket.
+        assert!(matches!(gateway.tcpip_forward("localhost", 0).await, Err(russh::Error::RequestDenied)));
+        assert!(matches!(gateway.streamlocal_forward("/tmp/socket").await, Err(russh::Error::RequestDenied)));
+        // -L to a socket, and to what lies behind the pod; an X11 client of one's own.
+        for opened in [
+            gateway.channel_open_direct_streamlocal("/run/pinacle/socket").await,
+            gateway.channel_open_direct_tcpip("198.51.100.10", 80, "localhost", 1).await,
+            gateway.channel_open_x11("localhost", 1).await,
+        ] {
+            assert!(matches!(opened, Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited))));
+        }
+        let mut channel = gateway.channel_open_session().await.expect("a channel");
+        channel.agent_forward(true).await.expect("asked");
+        assert!(!is_granted(&mut channel).await, "-A");
+        channel.request_x11(true, false, "MIT-MAGIC-COOKIE-1", "00", 0).await.expect("asked");
+        assert!(!is_granted(&mut channel).await, "-X");
+        channel.request_subsystem(true, "netconf").await.expect("asked");
+        assert!(!is_granted(&mut channel).await, "another subsystem");
+        // Nothing of it has come through, and what is offered still is.
+        channel.exec(true, "echo inside:$SSH_AUTH_SOCK:$DISPLAY").await.expect("asked");
+        assert!(is_granted(&mut channel).await, "a command");
+        let mut said = Vec::new();
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::Data { data } => said.extend_from_slice(&data),
+                ChannelMsg::Close => break,
+                _ => {}
+            }
+        }
+        assert_eq!(text(&said), "inside::\n");
+    };
+    timeout(SOON, asking).await.expect("each of it is answered");
     user.delete(&id).await;
 }
 

@@ -3,18 +3,21 @@
 use crate::{
     fleet::{Fleet, User},
     screen::Screen,
-    stand::{Stand, browser_of, github_in_peace, location},
+    stand::{Browser, Stand, browser_of, github_in_peace, location},
 };
 use futures::StreamExt;
 use reqwest::{
     Method,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONNECTION, CONTENT_TYPE, UPGRADE},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 
 /// What leaving takes is gone after this.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -346,17 +349,24 @@ async fn who_leaves_loses_everything_at_once_and_the_pods_stay_with_the_team() {
 }
 
 #[tokio::test]
-async fn an_open_terminal_closes_within_two_seconds_when_its_user_is_removed() {
+async fn what_is_open_in_a_pod_closes_within_two_seconds_when_its_user_is_removed() {
     let Some(fleet) = Fleet::open().await else { return };
-    let (owner, member) = (fleet.newcomer().await, fleet.newcomer().await);
+    let (owner, member) = (fleet.user("owner").await, fleet.newcomer().await);
     let team = team_of(&owner, "acme").await;
     let login = text(&member.get("/me").await["login"]).to_owned();
     let them = joins(&owner, &team, &login, &member, "member").await;
-    let id = owner.create(json!({ "team_id": team })).await;
-    owner.until_status(&id, "running").await;
+    let id = owner.create(json!({ "team_id": team, "repository": "owner/full" })).await;
+    owner.until_setup(&id, "done").await;
     let mut screen = Screen::open(&member, &id, "main", "").await;
     screen.types("echo seen-$((1+1))\r").await;
     screen.shows("seen-2").await;
+    let mut log = log_of(&fleet, &fleet.sign_in(&login).await, &id, "worker").await;
+    let begins = async { while !log.next().await.expect("it goes on").expect("a message").is_binary() {} };
+    timeout(SOON, begins).await.expect("the log has begun");
+    owner.shell(&id, &format!("truncate -s {LARGE} large")).await;
+    let mut download = member.request(Method::GET, &format!("/pods/{id}/files?path=large")).send().await.expect("an answer");
+    assert_eq!(download.status(), 200);
+    let mut received = download.chunk().await.expect("a piece").expect("its beginning").len();
     let mut running = pin!(member.exec(&id, json!({ "argv": ["sleep", "600"] })));
     // The command is under way when the pod shows it.
     let under_way = async { while !owner.shell(&id, "pgrep -f 'sleep 60[0]' || true").await.contains(char::is_numeric) {} };
@@ -366,7 +376,7 @@ async fn an_open_terminal_closes_within_two_seconds_when_its_user_is_removed() {
     }
     let removing = async {
         assert_eq!(owner.ask(Method::DELETE, &format!("/teams/{team}/members/{them}"), Value::Null).await.0, 204);
-        timeout(AT_ONCE, async {
+        let terminal = async {
             let mut said = String::new();
             while let Some(Ok(message)) = screen.socket.next().await {
                 if let Message::Text(text) = message {
@@ -374,15 +384,39 @@ async fn an_open_terminal_closes_within_two_seconds_when_its_user_is_removed() {
                 }
             }
             said
-        })
-        .await
-        .expect("closed in time")
+        };
+        let log = async { while let Some(Ok(_)) = log.next().await {} };
+        let download = async {
+            while let Ok(Some(piece)) = download.chunk().await {
+                received += piece.len();
+            }
+        };
+        timeout(AT_ONCE, async { tokio::join!(terminal, log, download).0 }).await.expect("all of it has closed")
     };
     let ((status, problem), said) = tokio::join!(async { timeout(SOON, running).await.expect("ended") }, removing);
     assert!(said.contains("not in this pod's team"), "{said}");
+    assert!(received < LARGE, "the file was cut short");
     assert_eq!(status, 404, "the command was given up: {problem}");
     assert_eq!(member.exec(&id, json!({ "argv": ["true"] })).await.0, 404);
     owner.delete(&id).await;
+}
+
+/// Bytes of a file that is not through in two seconds.
+const LARGE: usize = 1 << 30;
+
+/// The log of a process, as a page follows it.
+async fn log_of(fleet: &Fleet, browser: &Browser, pod: &str, process: &str) -> WebSocketStream<reqwest::Upgraded> {
+    let following = fleet
+        .page(browser, Method::GET, &format!("/live/pods/{pod}/logs/{process}"))
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(following.status(), 101);
+    WebSocketStream::from_raw_socket(following.upgrade().await.expect("a connection"), Role::Client, None).await
 }
 
 #[tokio::test]
