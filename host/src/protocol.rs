@@ -8,8 +8,9 @@
 //! The daemon speaks the same frames to `pinacle-init` inside the pod.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, ops::Deref};
 use uuid::Uuid;
+use zeroize::Zeroize;
 
 /// Version of this protocol; a host that speaks another one is not used.
 pub const PROTOCOL: u32 = 1;
@@ -127,16 +128,16 @@ pub enum Command {
     },
 }
 
-/// What a pod gets to know. Values are secret: neither `Debug` nor a log shows them.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What a pod gets to know. Values are secret: neither `Debug` nor a log shows them, and their memory is wiped.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PodConfig {
-    pub env: BTreeMap<String, String>,
+    pub env: SecretEnv,
     pub git_name: String,
     pub git_email: String,
     /// OpenSSH private key for the pod's repository, if it has one.
     #[serde(default)]
-    pub ssh_private_key: Option<String>,
+    pub ssh_private_key: Option<SecretText>,
     /// `https` user name and token for git's credential helper: (host, user, token).
     #[serde(default)]
     pub git_credential: Option<GitCredential>,
@@ -167,7 +168,76 @@ pub struct GitCredential {
     /// Scheme and authority the token is for, such as `https://github.com`.
     pub origin: String,
     pub username: String,
-    pub token: String,
+    pub token: SecretText,
+}
+
+/// Wiped when it is let go of.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl Deref for SecretText {
+    type Target = String;
+
+    fn deref(&self) -> &String {
+        &self.0
+    }
+}
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Variables whose values are wiped when it is let go of. Not `Clone`: a clone is the plain map, as a program's environment is.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretEnv(BTreeMap<String, String>);
+
+impl FromIterator<(String, String)> for SecretEnv {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+impl<const N: usize> From<[(String, String); N]> for SecretEnv {
+    fn from(variables: [(String, String); N]) -> Self {
+        variables.into_iter().collect()
+    }
+}
+
+impl Deref for SecretEnv {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+impl Drop for SecretEnv {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+impl Clone for PodConfig {
+    fn clone(&self) -> Self {
+        Self {
+            env: SecretEnv(self.env.clone()),
+            git_name: self.git_name.clone(),
+            git_email: self.git_email.clone(),
+            ssh_private_key: self.ssh_private_key.clone(),
+            git_credential: self.git_credential.clone(),
+            git_over_ssh: self.git_over_ssh.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for PodConfig {

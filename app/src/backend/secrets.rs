@@ -4,7 +4,7 @@ use super::Caller;
 use crate::error::AppResult;
 use crate::ids::{PodId, SecretId, TeamId};
 use crate::pods::Page;
-use crate::secrets::{Import, Imported, NewSecret, OutdatedPod, PodSecrets, Secret, SecretPatch, SecretsView, Verdict};
+use crate::secrets::{Import, Imported, NewSecret, PodSecrets, Restarted, Secret, SecretPatch, SecretsView, Verdict};
 use async_trait::async_trait;
 
 #[async_trait]
@@ -24,8 +24,7 @@ pub trait Secrets: Send + Sync {
     async fn check_import(&self, caller: &Caller, import: Import) -> AppResult<Vec<Verdict>>;
     /// All of it or nothing.
     async fn import_secrets(&self, caller: &Caller, import: Import) -> AppResult<Imported>;
-    /// Running pods of the team whose values are not the latest.
-    async fn outdated_pods(&self, caller: &Caller, team: TeamId) -> AppResult<Vec<OutdatedPod>>;
-    /// Restarts them, and answers with those that it has restarted.
-    async fn restart_outdated(&self, caller: &Caller, team: TeamId) -> AppResult<Vec<OutdatedPod>>;
+    /// Restarts all running pods of the team whose values are not the latest. One that can't be restarted holds up none of the others;
+    /// where none can, the error says why.
+    async fn restart_outdated(&self, caller: &Caller, team: TeamId) -> AppResult<Restarted>;
 }

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "ssr")]
 use super::{Import, NewSecret, SecretPatch};
-use super::{ImportEntry, Imported, OutdatedPod, PodSecrets, Secret, SecretValue, SecretsView, Verdict};
+use super::{ImportEntry, Imported, PodSecrets, Restarted, Secret, SecretValue, SecretsView, Verdict};
 use crate::error::AppError;
 use crate::ids::{PodId, SecretId, TeamId};
 use leptos::prelude::*;
@@ -65,7 +65,7 @@ pub async fn import_secrets(team: TeamId, project: Option<String>, entries: Vec<
 }
 
 #[server(prefix = "/fn", endpoint = "secrets/restart-pods")]
-pub async fn restart_outdated(team: TeamId) -> Result<Vec<OutdatedPod>, AppError> {
+pub async fn restart_outdated(team: TeamId) -> Result<Restarted, AppError> {
     let (backend, caller) = crate::server::door()?;
     backend.restart_outdated(&caller, team).await
 }

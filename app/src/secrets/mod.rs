@@ -114,8 +114,10 @@ pub struct SecretsView {
     pub secrets: Vec<Reaching>,
     /// How many belong to other repositories.
     pub elsewhere: Vec<(String, u32)>,
-    /// Running pods of the whole team whose values are not the latest.
+    /// Running pods of the whole team whose values are not the latest; the first of them by name.
     pub outdated: Vec<OutdatedPod>,
+    /// How many such pods there are.
+    pub outdated_total: u32,
 }
 
 /// A pod that runs with what was before a change.
@@ -127,6 +129,22 @@ pub struct OutdatedPod {
     pub secrets: Vec<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub changed_at: OffsetDateTime,
+}
+
+/// What became of pods that were to be restarted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Restarted {
+    pub restarted: Vec<OutdatedPod>,
+    /// They stay marked.
+    pub refused: Vec<RefusedPod>,
+}
+
+/// A pod that was not restarted, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedPod {
+    pub id: PodId,
+    pub name: String,
+    pub why: String,
 }
 
 /// The secrets of one pod, by name.

@@ -25,7 +25,7 @@ pub enum SecretNameError {
 }
 
 /// What a shell, a loader or an interpreter takes for an order.
-const HIJACKS: [&str; 15] = [
+const HIJACKS: [&str; 14] = [
     "PATH",
     "HOME",
     "USER",
@@ -40,9 +40,8 @@ const HIJACKS: [&str; 15] = [
     "PERL5OPT",
     "RUBYOPT",
     "JAVA_TOOL_OPTIONS",
-    "GIT_SSH",
 ];
-const HIJACKING_PREFIXES: [&str; 3] = ["LD_", "DYLD_", "GIT_SSH_"];
+const HIJACKING_PREFIXES: [&str; 3] = ["LD_", "DYLD_", "GIT_SSH"];
 /// Read-only in bash: to export one ends in an error at every login.
 const SHELLS: [&str; 6] = ["UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"];
 
@@ -137,6 +136,7 @@ mod tests {
             "JAVA_TOOL_OPTIONS",
             "GIT_SSH",
             "GIT_SSH_COMMAND",
+            "GIT_SSHX",
         ] {
             assert_eq!(SecretName::parse(name), Err(SecretNameError::Hijacks), "{name}");
         }

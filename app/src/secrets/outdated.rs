@@ -1,7 +1,7 @@
 //! Pods that run with what was before a change, and one press that restarts them all.
 
 use super::api::{RestartOutdated, restart_outdated};
-use super::{OutdatedPod, SecretsView};
+use super::{OutdatedPod, Restarted, SecretsView};
 use crate::ids::TeamId;
 use crate::ui::clock::Ago;
 use crate::ui::icon::Icon;
@@ -15,12 +15,19 @@ use leptos::server_fn::ServerFn;
 
 /// Pods, and secrets, that are named; the rest is counted.
 const NAMED: usize = 5;
+/// Reasons that a notice gives.
+const MOST_REASONS: usize = 3;
 
 /// `a`, `a and b`, `a, b and 3 more`.
 pub fn enumerate(names: &[String]) -> String {
+    enumerate_of(names, names.len())
+}
+
+/// As `enumerate`, where `names` are the first of so many.
+fn enumerate_of(names: &[String], total: usize) -> String {
     let mut parts: Vec<String> = names.iter().take(NAMED).cloned().collect();
-    if names.len() > NAMED {
-        parts.push(format!("{} more", names.len() - NAMED));
+    if total > parts.len() {
+        parts.push(format!("{} more", total - parts.len()));
     }
     match parts.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
@@ -29,18 +36,43 @@ pub fn enumerate(names: &[String]) -> String {
     }
 }
 
-#[component]
-pub fn Outdated(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl IntoView {
-    let pods = Memo::new(move |_| shown.with(|view| view.outdated.clone()));
-    let team = Memo::new(move |_| shown.with(|view| view.team.id));
-    move || {
-        let pods = pods.get();
-        (!pods.is_empty()).then(|| view! { <Note pods team=team.get() again /> })
+impl Restarted {
+    /// What was restarted, and what was not and why.
+    pub fn words(&self) -> String {
+        let mut said = Vec::new();
+        if !self.restarted.is_empty() {
+            let names: Vec<String> = self.restarted.iter().map(|pod| pod.name.clone()).collect();
+            said.push(format!("Restarting {}.", enumerate(&names)));
+        }
+        let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+        for pod in &self.refused {
+            match reasons.iter_mut().find(|(why, _)| *why == pod.why) {
+                Some((_, names)) => names.push(pod.name.clone()),
+                None => reasons.push((pod.why.as_str(), vec![pod.name.clone()])),
+            }
+        }
+        let stay = |number: usize| if number == 1 { "stays as it is" } else { "stay as they are" };
+        said.extend(reasons.iter().take(MOST_REASONS).map(|(why, names)| format!("{} {}: {why}", enumerate(names), stay(names.len()))));
+        let unsaid: usize = reasons.iter().skip(MOST_REASONS).map(|(_, names)| names.len()).sum();
+        if unsaid > 0 {
+            said.push(format!("{unsaid} more {}.", stay(unsaid)));
+        }
+        if said.is_empty() { "No pod runs with older values any more.".to_owned() } else { said.join(" ") }
     }
 }
 
 #[component]
-fn Note(pods: Vec<OutdatedPod>, team: TeamId, again: Callback<()>) -> impl IntoView {
+pub fn Outdated(shown: RwSignal<SecretsView>, again: Callback<()>) -> impl IntoView {
+    let pods = Memo::new(move |_| shown.with(|view| (view.outdated.clone(), view.outdated_total)));
+    let team = Memo::new(move |_| shown.with(|view| view.team.id));
+    move || {
+        let (pods, total) = pods.get();
+        (!pods.is_empty()).then(|| view! { <Note pods total team=team.get() again /> })
+    }
+}
+
+#[component]
+fn Note(pods: Vec<OutdatedPod>, total: u32, team: TeamId, again: Callback<()>) -> impl IntoView {
     let notice = Notice::here();
     let offline = offline_reason();
     let busy = Busy::default();
@@ -51,7 +83,7 @@ fn Note(pods: Vec<OutdatedPod>, team: TeamId, again: Callback<()>) -> impl IntoV
         }
         busy.run(async move {
             match restart_outdated(team).await {
-                Ok(pods) => notice.say(format!("Restarting {}.", enumerate(&pods.into_iter().map(|pod| pod.name).collect::<Vec<_>>()))),
+                Ok(restarted) => notice.say(restarted.words()),
                 Err(error) => notice.say(error.message),
             }
             again.run(());
@@ -61,15 +93,14 @@ fn Note(pods: Vec<OutdatedPod>, team: TeamId, again: Callback<()>) -> impl IntoV
     secrets.sort_unstable();
     secrets.dedup();
     let latest = pods.iter().map(|pod| pod.changed_at).max();
-    let verb = if pods.len() == 1 { " still runs with what was before " } else { " still run with what was before " };
-    let number = pods.len() as u64;
+    let verb = if total == 1 { " still runs with what was before " } else { " still run with what was before " };
     let names: Vec<String> = pods.into_iter().map(|pod| pod.name).collect();
     view! {
         <div class="note slow" role="status">
             <p>
                 <Status kind="slow" shape="s-slow" word="Older values" />
                 " "
-                <b>{enumerate(&names)}</b>
+                <b>{enumerate_of(&names, total as usize)}</b>
                 {verb}
                 <code>{enumerate(&secrets)}</code>
                 " changed "
@@ -85,7 +116,7 @@ fn Note(pods: Vec<OutdatedPod>, team: TeamId, again: Callback<()>) -> impl IntoV
                     title=move || offline.get()
                 >
                     <Icon name="again" />
-                    {format!("Restart {}", count(number, "pod", "pods"))}
+                    {format!("Restart {}", count(u64::from(total), "pod", "pods"))}
                 </button>
             </form>
         </div>
@@ -95,6 +126,9 @@ fn Note(pods: Vec<OutdatedPod>, team: TeamId, again: Callback<()>) -> impl IntoV
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ids::PodId, secrets::RefusedPod};
+    use time::OffsetDateTime;
+    use uuid::Uuid;
 
     #[test]
     fn names_are_said_as_people_say_them() {
@@ -103,5 +137,22 @@ mod tests {
         assert_eq!(enumerate(&names(2)), "p1 and p2");
         assert_eq!(enumerate(&names(3)), "p1, p2 and p3");
         assert_eq!(enumerate(&names(7)), "p1, p2, p3, p4, p5 and 2 more");
+        assert_eq!(enumerate_of(&names(6), 120), "p1, p2, p3, p4, p5 and 115 more");
+    }
+
+    #[test]
+    fn a_restart_says_what_stays_and_why() {
+        let id = PodId(Uuid::nil());
+        let restarted = |name: &str| OutdatedPod { id, name: name.into(), secrets: Vec::new(), changed_at: OffsetDateTime::UNIX_EPOCH };
+        let refused = |name: &str, why: &str| RefusedPod { id, name: name.into(), why: why.into() };
+        let mut all = Restarted { restarted: vec![restarted("a"), restarted("b")], refused: Vec::new() };
+        assert_eq!(all.words(), "Restarting a and b.");
+        all.refused = vec![refused("c", "Why.")];
+        assert_eq!(all.words(), "Restarting a and b. c stays as it is: Why.");
+        all.restarted.clear();
+        all.refused.extend([refused("d", "Two."), refused("e", "Why."), refused("f", "Three."), refused("g", "Four."), refused("h", "Five.")]);
+        let words = "c and e stay as they are: Why. d stays as it is: Two. f stays as it is: Three. 2 more stay as they are.";
+        assert_eq!(all.words(), words);
+        assert_eq!(Restarted::default().words(), "No pod runs with older values any more.");
     }
 }

@@ -24,7 +24,7 @@ fn write_all(config: &PodConfig) -> io::Result<()> {
     boot::write(&secrets.join("env"), shell_exports(config).as_bytes(), 0o400, DEV_UID)?;
     boot::write(Path::new("/etc/profile.d/pinacle.sh"), PROFILE.as_bytes(), 0o644, 0)?;
     secret(&secrets.join("ssh_key"), config.ssh_private_key.as_ref().map(|key| format!("{}\n", key.trim_end())))?;
-    let credential = config.git_credential.as_ref().map(|c| format!("username={}\npassword={}\n", c.username, c.token));
+    let credential = config.git_credential.as_ref().map(|c| format!("username={}\npassword={}\n", c.username, c.token.as_str()));
     secret(&secrets.join("git-credential"), credential)?;
     public(&secrets.join("known_hosts"), config.git_over_ssh.as_ref().map(known_hosts))?;
     boot::write(Path::new("/etc/gitconfig"), git_config(config).as_bytes(), 0o644, 0)?;

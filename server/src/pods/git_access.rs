@@ -43,11 +43,11 @@ impl Way {
         let github = &control.config;
         let origin = github.github_git_url.origin().ascii_serialization();
         if let Some(short) = self.token {
-            config.git_credential = Some(GitCredential { origin, username: TOKEN_USER.to_owned(), token: short.token.expose_secret().to_owned() });
+            config.git_credential = Some(GitCredential { origin, username: TOKEN_USER.to_owned(), token: short.token.expose_secret().into() });
             return;
         }
         let Some(key) = self.key else { return };
-        config.ssh_private_key = Some(key.to_string());
+        config.ssh_private_key = Some(key.as_str().into());
         config.git_over_ssh = Some(GitOverSsh {
             host: github.github_ssh_url.host_str().unwrap_or_default().to_owned(),
             port: github.github_ssh_url.port().unwrap_or(22),

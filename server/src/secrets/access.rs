@@ -15,15 +15,18 @@ use pinacle_app::{
     backend::{Caller, Pods, Secrets},
     ids::{PodId, SecretId, TeamId},
     pods::{Page, RepositoryAddress, Wish},
-    secrets::{Import, Imported, NewSecret, OutdatedPod, PodSecrets, Reach, Reaching, Secret, SecretName, SecretPatch, SecretsView, Verdict},
+    secrets::{
+        Import, Imported, NewSecret, OutdatedPod, PodSecrets, Reach, Reaching, RefusedPod, Restarted, Secret, SecretName, SecretPatch, SecretsView,
+        Verdict,
+    },
     teams::{Team, activity::Action},
 };
 use uuid::Uuid;
 
 /// Repositories that a page offers.
 const MOST_PROJECTS: i64 = 200;
-/// Pods that are named, and restarted, at once.
-const MOST_OUTDATED: i64 = 100;
+/// Pods with older values that are read, and named, at once.
+const MOST_OUTDATED: usize = 100;
 
 /// A repository as it was typed; empty is none.
 pub fn project(text: Option<&str>) -> AppResult<Option<String>> {
@@ -58,6 +61,11 @@ impl ControlPlane {
         };
         let role = teams::store::role(&self.db, team, caller.user).await.map_err(fault)?;
         role.map(|_| team).ok_or_else(|| AppError::field("team_id", "You are in no team with this id."))
+    }
+
+    /// A page of the team's pods with older values.
+    async fn outdated(&self, team: TeamId, after: Option<&OutdatedPod>) -> AppResult<Vec<OutdatedPod>> {
+        store::outdated(&self.db, team, None, after, MOST_OUTDATED as i64).await.map_err(fault)
     }
 }
 
@@ -202,10 +210,16 @@ impl Secrets for ControlPlane {
             }
         }
         projects.sort_unstable_by_key(|project| project.to_lowercase());
+        let outdated = self.outdated(team.id, None).await?;
+        let outdated_total = match outdated.len() {
+            MOST_OUTDATED => store::outdated_total(&self.db, team.id).await.map_err(fault)?,
+            all => all as i64,
+        };
         Ok(SecretsView {
             total: u32::try_from(store::count(&self.db, team.id).await.map_err(fault)?).unwrap_or(u32::MAX),
             secrets: reaches(all),
-            outdated: store::outdated(&self.db, team.id, None, MOST_OUTDATED).await.map_err(fault)?,
+            outdated,
+            outdated_total: u32::try_from(outdated_total).unwrap_or(u32::MAX),
             team,
             projects,
             project,
@@ -216,7 +230,7 @@ impl Secrets for ControlPlane {
     async fn pod_secrets(&self, caller: &Caller, pod: PodId) -> AppResult<PodSecrets> {
         let pod = self.pod(caller, pod).await?;
         let secrets = store::names_for_pod(&self.db, pod.team_id, pod.repository.as_deref()).await.map_err(fault)?;
-        let outdated = store::outdated(&self.db, pod.team_id, Some(pod.id), 1).await.map_err(fault)?;
+        let outdated = store::outdated(&self.db, pod.team_id, Some(pod.id), None, 1).await.map_err(fault)?;
         Ok(PodSecrets { secrets, outdated: outdated.into_iter().flat_map(|pod| pod.secrets).collect() })
     }
 
@@ -232,25 +246,30 @@ impl Secrets for ControlPlane {
         import::write(self, caller, &import).await
     }
 
-    async fn outdated_pods(&self, caller: &Caller, team: TeamId) -> AppResult<Vec<OutdatedPod>> {
-        teams::store::role(&self.db, team, caller.user).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
-        store::outdated(&self.db, team, None, MOST_OUTDATED).await.map_err(fault)
-    }
-
-    async fn restart_outdated(&self, caller: &Caller, team: TeamId) -> AppResult<Vec<OutdatedPod>> {
+    async fn restart_outdated(&self, caller: &Caller, team: TeamId) -> AppResult<Restarted> {
         may_change(caller)?;
-        let mut restarted = self.outdated_pods(caller, team).await?;
-        let mut refused = None;
-        let mut done = Vec::new();
-        for pod in restarted.drain(..) {
+        teams::store::role(&self.db, team, caller.user).await.map_err(fault)?.ok_or_else(AppError::not_found)?;
+        // All of them before the first is restarted: what is marked changes meanwhile.
+        let mut pods = self.outdated(team, None).await?;
+        let mut read = pods.len();
+        while read == MOST_OUTDATED {
+            let page = self.outdated(team, pods.last()).await?;
+            read = page.len();
+            pods.extend(page);
+        }
+        let mut done = Restarted::default();
+        let mut first = None;
+        for pod in pods {
             match self.wish(caller, pod.id, Wish::Restart).await {
-                Ok(_) => done.push(pod),
-                // One that can't be restarted holds up none of the others.
-                Err(error) => refused = refused.or(Some(error)),
+                Ok(_) => done.restarted.push(pod),
+                Err(error) => {
+                    done.refused.push(RefusedPod { id: pod.id, name: pod.name, why: error.message.clone() });
+                    first.get_or_insert(error);
+                }
             }
         }
-        match refused {
-            Some(error) if done.is_empty() => Err(error),
+        match first {
+            Some(error) if done.restarted.is_empty() => Err(AppError { message: done.words(), ..error }),
             _ => Ok(done),
         }
     }

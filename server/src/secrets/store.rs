@@ -330,22 +330,46 @@ pub async fn given(connection: &mut PgConnection, pod: PodId, lease: i64, seq: i
     Ok(true)
 }
 
-/// Running pods of a team that have not seen a change of what they get, by name, with those changes' names.
-pub async fn outdated(db: impl PgExecutor<'_>, team: TeamId, pod: Option<PodId>, limit: i64) -> Result<Vec<OutdatedPod>, sqlx::Error> {
-    let rows: Vec<(Uuid, String, Vec<String>, OffsetDateTime)> = sqlx::query_as(
-        "SELECT p.id, p.name, array_agg(DISTINCT c.name ORDER BY c.name), max(c.at)
-         FROM pods p JOIN secret_changes c ON c.team_id = p.team_id AND c.seq > p.secrets_seen
-         WHERE p.team_id = $1 AND p.status = 'running' AND ($2::uuid IS NULL OR p.id = $2)
-           AND (c.project_key = project_key(p.repository) OR (c.project_key IS NULL AND NOT EXISTS (
-             SELECT FROM secrets o WHERE o.team_id = p.team_id AND o.name = c.name AND o.project_key = project_key(p.repository))))
-         GROUP BY p.id ORDER BY p.name, p.id LIMIT $3",
-    )
+/// Of the running pods of the team `$1`, each with every change of what it gets that it has not seen.
+macro_rules! outdated {
+    ($head:literal, $tail:literal) => {
+        concat!(
+            $head,
+            " FROM pods p JOIN secret_changes c ON c.team_id = p.team_id AND c.seq > p.secrets_seen
+              WHERE p.team_id = $1 AND p.status = 'running'
+                AND (c.project_key = project_key(p.repository) OR (c.project_key IS NULL AND NOT EXISTS (
+                  SELECT FROM secrets o WHERE o.team_id = p.team_id AND o.name = c.name AND o.project_key = project_key(p.repository)))) ",
+            $tail
+        )
+    };
+}
+
+/// Running pods of a team that have not seen a change of what they get, by name, with those changes' names; those behind `after`.
+pub async fn outdated(
+    db: impl PgExecutor<'_>,
+    team: TeamId,
+    pod: Option<PodId>,
+    after: Option<&OutdatedPod>,
+    limit: i64,
+) -> Result<Vec<OutdatedPod>, sqlx::Error> {
+    let rows: Vec<(Uuid, String, Vec<String>, OffsetDateTime)> = sqlx::query_as(outdated!(
+        "SELECT p.id, p.name, array_agg(DISTINCT c.name ORDER BY c.name), max(c.at)",
+        "AND ($2::uuid IS NULL OR p.id = $2) AND ($4::text IS NULL OR (p.name, p.id) > ($4, $5))
+         GROUP BY p.id ORDER BY p.name, p.id LIMIT $3"
+    ))
     .bind(team.0)
     .bind(pod.map(|pod| pod.0))
     .bind(limit)
+    .bind(after.map(|pod| pod.name.as_str()))
+    .bind(after.map(|pod| pod.id.0))
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|(id, name, secrets, changed_at)| OutdatedPod { id: PodId(id), name, secrets, changed_at }).collect())
+}
+
+/// How many `outdated` names, page by page.
+pub async fn outdated_total(db: impl PgExecutor<'_>, team: TeamId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(outdated!("SELECT count(DISTINCT p.id)", "")).bind(team.0).fetch_one(db).await
 }
 
 /// Running pods that have been given the team's, or the repository's, secret of this name.

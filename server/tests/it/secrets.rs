@@ -168,6 +168,51 @@ async fn of_two_who_add_the_same_name_at_once_one_is_told() {
     }
 }
 
+#[tokio::test]
+async fn all_outdated_pods_are_restarted_in_one_go_and_one_that_stays_says_why() {
+    let stand = Stand::open().await;
+    let browser = stand.sign_in("owner").await;
+    let token = stand.token("owner", "write");
+    let (status, made) = ask(&stand, &token, Method::POST, "/secrets", json!({ "name": "A", "value": "x" })).await;
+    assert_eq!(status, 201, "{made}");
+    let team = made["team_id"].as_str().expect("a team");
+    let db = PgPool::connect(&stand.database_url).await.expect("the database");
+    // As jobs leave them, more than are read at once; the owner of one has left the team.
+    sqlx::query(
+        "INSERT INTO pods (id, team_id, owner_id, name, tier, status, booted, seen_generation, owner_left_at)
+         SELECT gen_random_uuid(), $1::text::uuid, u.id, 'p' || n, 'dev.small', 'running', true, 1, CASE WHEN n = 101 THEN now() END
+         FROM users u, generate_series(100, 201) n WHERE u.login = 'owner'",
+    )
+    .bind(team)
+    .execute(&db)
+    .await
+    .expect("pods");
+    sqlx::query("INSERT INTO pod_event_head (pod_id) SELECT id FROM pods").execute(&db).await.expect("their logs");
+    let page = stand.page(&browser, Method::GET, "/secrets").header("accept", "text/html").send().await.expect("a page");
+    let page = page.text().await.expect("its text");
+    assert!(page.contains("Restart 102 pods") && page.contains("p103, p104 and 97 more"), "all are counted, and the first are named");
+    let restart = async || {
+        let request = stand.page(&browser, Method::POST, "/fn/secrets/restart-pods").header("accept", "application/json");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(format!("team={team}"));
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+    };
+    let (status, answer) = restart().await;
+    assert_eq!(status, 200, "{answer}");
+    let names: Vec<&str> = answer["restarted"].as_array().expect("a list").iter().filter_map(|pod| pod["name"].as_str()).collect();
+    let expected: Vec<String> = (100..=201).filter(|n| *n != 101).map(|n| format!("p{n}")).collect();
+    assert_eq!(names, expected);
+    let refused = answer["refused"].as_array().expect("a list");
+    let why = "The owner of p101 has left the team. An owner of the team takes it over first.";
+    assert_eq!((refused.len(), &refused[0]["name"], &refused[0]["why"]), (1, &json!("p101"), &json!(why)));
+    let wished: Vec<String> = sqlx::query_scalar("SELECT name FROM pods WHERE boot_after > 0 ORDER BY name").fetch_all(&db).await.expect("names");
+    assert_eq!(wished, expected, "it is wished in the database, too");
+    // Where none can be restarted, that is an error with the same words.
+    sqlx::query("UPDATE pods SET status = 'stopped' WHERE owner_left_at IS NULL").execute(&db).await.expect("stopped");
+    let (status, error) = restart().await;
+    assert_eq!((status, &error["code"], &error["message"]), (409, &json!("wrong_state"), &json!(format!("p101 stays as it is: {why}"))));
+}
+
 /// A new secret of the user's, and the path to it.
 async fn add(user: &User<'_>, body: Value) -> String {
     let (status, made) = user.ask(Method::POST, "/secrets", body).await;
