@@ -9,6 +9,9 @@ use pinacle_server::{
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Before the runtime's threads are there.
     let master_key = crypto::take_variable();

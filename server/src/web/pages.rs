@@ -15,7 +15,7 @@ use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_conte
 use pinacle_app::{App, AppError, ErrorCode, backend::Caller, server::shell, ui::toast::Refused};
 use tokio::time::timeout;
 use tower::ServiceExt;
-use tower_http::{compression::CompressionLayer, services::ServeDir};
+use tower_http::{CompressionLevel, compression::CompressionLayer, services::ServeDir};
 
 /// Names that carry a hash of their content.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -52,7 +52,8 @@ pub fn router(state: &AppState) -> Router<AppState> {
             response.headers_mut().entry(CACHE_CONTROL).or_insert(NEVER);
             response
         }))
-        .layer(CompressionLayer::new())
+        // A page is drawn for one request, and packed for it: harder would cost more time than it saves on the way.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
 }
 
 /// Where somebody signs in who wanted to go there.
