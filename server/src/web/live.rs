@@ -16,12 +16,13 @@ use axum::{
         DefaultBodyLimit, State,
         ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
+    handler::Handler,
     response::Response,
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, put},
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::BoxStream};
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use pinacle_app::{
     AppError, AppResult, ErrorCode,
     backend::Caller,
@@ -33,26 +34,45 @@ use std::pin::pin;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-/// Each stream and transfer of browsers, by its path.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 7] {
+/// Bytes that a WebSocket reads at once: so many are filled with zeros before each try. A longer message takes several.
+const READ_BUFFER: usize = 16 << 10;
+
+/// One stream or transfer of browsers: a method at a path.
+struct Live {
+    method: Method,
+    path: &'static str,
+    handler: MethodRouter<AppState>,
+}
+
+fn reads<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Live {
+    Live { method: Method::GET, path, handler: get(handler) }
+}
+
+/// Of a file, which may be larger than other bodies.
+fn puts<T: 'static>(path: &'static str, handler: impl Handler<T, AppState>) -> Live {
+    Live { method: Method::PUT, path, handler: put(handler).layer(DefaultBodyLimit::disable()) }
+}
+
+fn routes() -> [Live; 8] {
     [
-        ("/live/pods", get(pods)),
-        ("/live/teams/{id}", get(team)),
-        ("/live/teams/{id}/activity.csv", get(activity)),
-        ("/live/pods/{id}/events", get(pod_news)),
-        ("/live/pods/{id}/terminals/{name}", get(terminal)),
-        ("/live/pods/{id}/logs/{process}", get(process_log)),
-        ("/live/pods/{id}/files", get(download).put(upload).layer(DefaultBodyLimit::disable())),
+        reads("/live/pods", pods),
+        reads("/live/teams/{id}", team),
+        reads("/live/teams/{id}/activity.csv", activity),
+        reads("/live/pods/{id}/events", pod_news),
+        reads("/live/pods/{id}/terminals/{name}", terminal),
+        reads("/live/pods/{id}/logs/{process}", process_log),
+        reads("/live/pods/{id}/files", download),
+        puts("/live/pods/{id}/files", upload),
     ]
 }
 
 pub fn router() -> Router<AppState> {
-    routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+    routes().into_iter().fold(Router::new(), |router, live| router.route(live.path, live.handler))
 }
 
 /// What there is, for whoever checks that each has its rights.
-pub fn paths() -> impl Iterator<Item = &'static str> {
-    routes().into_iter().map(|(path, _)| path)
+pub fn paths() -> impl Iterator<Item = (Method, &'static str)> {
+    routes().into_iter().map(|live| (live.method, live.path))
 }
 
 async fn pods(State(state): State<AppState>, Asker(caller): Asker) -> Answer<Response> {
@@ -150,7 +170,7 @@ async fn process_log(State(state): State<AppState>, Asker(caller): Asker, PathPa
 
 fn upgraded(upgrade: Upgrade) -> Result<WebSocketUpgrade, AppError> {
     upgrade
-        .map(|upgrade| upgrade.max_message_size(terminal::MOST_MESSAGE).max_frame_size(terminal::MOST_MESSAGE))
+        .map(|upgrade| upgrade.read_buffer_size(READ_BUFFER).max_message_size(terminal::MOST_MESSAGE).max_frame_size(terminal::MOST_MESSAGE))
         .map_err(|_| AppError::new(ErrorCode::BadRequest, "This is a WebSocket: connect to it as one."))
 }
 

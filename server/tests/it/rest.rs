@@ -415,7 +415,7 @@ async fn every_operation_of_the_document_does_what_it_says() {
     let joining = fleet.api(text(&again["join_token"]), Method::POST, "/hosts/join").json(&crate::hosts::report()).send().await.expect("an answer");
     let joined: Value = joining.json().await.expect("JSON");
     assert_eq!((&joined["host_id"], &joined["pod_cidr"]), (&json!(host), &invited["host"]["pod_cidr"]), "its row and its range stay");
-    for verb in ["cordon", "drain", "activate", "lost"] {
+    for verb in ["cordon", "drain", "activate", "set-aside", "lost"] {
         api.ask("POST", &format!("/hosts/{{id}}/{verb}"), &format!("/hosts/{host}/{verb}"), Value::Null).await;
     }
 
