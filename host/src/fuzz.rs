@@ -1,14 +1,25 @@
 //! Whatever arrives over the wire ends as a frame and a value, or as an error: no fault, no more memory than was sent.
 
+#[cfg(feature = "daemon")]
+use crate::daemon::admin::{Admin, AdminRequest};
 use crate::{
     frame::{DATA_CHUNK, Frame, FrameError, FrameReader, MAX_PAYLOAD},
-    protocol::{HostError, JoinRequest, PodReport, Reply, Request, StreamInput, StreamOutput},
+    inside::{Ask, What},
+    protocol::{
+        Command, ExecSpec, GitCredential, GitOverSsh, HostError, Installation, JoinReply, JoinRequest, PROTOCOL, PodConfig, PodReport, ProcessSpec,
+        PtySize, Reply, Request, StreamInput, StreamOutput,
+    },
     valid,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+use uuid::Uuid;
 
 /// Bytes that begin like frames more often than chance would have it.
 fn wire() -> impl Strategy<Value = Vec<u8>> {
@@ -68,41 +79,114 @@ fn places(value: &mut Value) -> Vec<&mut Value> {
     }
 }
 
+/// The pod of every sample.
+const POD: Uuid = Uuid::from_u128(0x0193_a000_0000_7000_8000_0000_0000_0001);
+
+fn repository() -> GitOverSsh {
+    GitOverSsh {
+        host: "github.com".into(),
+        port: 22,
+        repository: "owner/site".into(),
+        origin: "https://github.com".into(),
+        host_keys: vec!["ssh-ed25519 AAAA".into()],
+    }
+}
+
+/// Every command, with everything that it can carry: a field that is left out does not compile, a command is missed by a test.
+fn commands() -> Vec<Command> {
+    let (pod, fence, name) = (POD, 1, "web".to_owned());
+    let config = PodConfig {
+        env: [("A".to_owned(), "b".to_owned())].into(),
+        git_name: "a".into(),
+        git_email: "b".into(),
+        ssh_private_key: Some("-----BEGIN x".into()),
+        git_credential: Some(GitCredential { origin: "https://github.com".into(), username: "u".into(), token: "t".into() }),
+        git_over_ssh: Some(repository()),
+    };
+    let process =
+        ProcessSpec { name: name.clone(), command: "npm start".into(), cwd: "/home/dev".into(), port: Some(3000), health_check: Some("/".into()) };
+    let exec = ExecSpec {
+        argv: vec!["true".into()],
+        env: [("A".to_owned(), "b".to_owned())].into(),
+        cwd: Some("/home/dev".into()),
+        timeout_seconds: 1,
+        kill_group_on_exit: true,
+        pty: Some(PtySize { cols: 80, rows: 24, term: "xterm-256color".into() }),
+        window: true,
+    };
+    vec![
+        Command::Hello,
+        Command::Inventory,
+        Command::Layer { pod, fence, disk_bytes: 1 << 30, must_exist: true },
+        Command::Network { pod, fence, address: Ipv4Addr::new(10, 88, 1, 2) },
+        Command::Sandbox { pod, fence, generation: 1, boot_after: 0, hostname: name.clone(), cpu_milli: 500, memory_bytes: 1 << 30 },
+        Command::Configure { pod, fence, config },
+        Command::Processes { pod, fence, processes: vec![process], restart: true },
+        Command::RestartProcess { pod, name: name.clone() },
+        Command::Stop { pod, fence },
+        Command::Orphan { pod, fence },
+        Command::Delete { pod, fence },
+        Command::Discard { pod, fence },
+        Command::Pod { pod },
+        Command::Watch { pod },
+        Command::Exec { pod, exec },
+        Command::Terminal { pod, name: name.clone(), cols: 80, rows: 24, client: Some(pod) },
+        Command::Terminals { pod },
+        Command::EndTerminal { pod, name: name.clone() },
+        Command::ReadFile { pod, path: "x".into() },
+        Command::WriteFile { pod, path: "x".into(), bytes: 1 },
+        Command::ProcessLog { pod, name },
+        Command::Connect { pod, port: 80, window: true },
+    ]
+}
+
 fn samples() -> Vec<Value> {
-    let pod = "0193a000-0000-7000-8000-000000000001";
-    let commands = [
-        json!({ "do": "hello" }),
-        json!({ "do": "inventory" }),
-        json!({ "do": "layer", "pod": pod, "fence": 1, "disk_bytes": 1u64 << 30, "must_exist": true }),
-        json!({ "do": "network", "pod": pod, "fence": 1, "address": "10.88.1.2" }),
-        json!({ "do": "sandbox", "pod": pod, "fence": 1, "generation": 1, "boot_after": 0, "hostname": "web", "cpu_milli": 500, "memory_bytes": 1u64 << 30 }),
-        json!({ "do": "configure", "pod": pod, "fence": 1, "config": { "env": { "A": "b" }, "git_name": "a", "git_email": "b",
-            "ssh_private_key": "-----BEGIN x", "git_credential": { "origin": "https://github.com", "username": "u", "token": "t" } } }),
-        json!({ "do": "processes", "pod": pod, "fence": 1, "restart": true,
-            "processes": [{ "name": "web", "command": "npm start", "cwd": "/home/dev", "port": 3000, "health_check": "/" }] }),
-        json!({ "do": "restart_process", "pod": pod, "name": "web" }),
-        json!({ "do": "delete", "pod": pod, "fence": 1 }),
-        json!({ "do": "exec", "pod": pod, "exec": { "argv": ["true"], "env": { "A": "b" }, "cwd": "/home/dev", "timeout_seconds": 1, "kill_group_on_exit": false } }),
-        json!({ "do": "terminal", "pod": pod, "name": "main", "cols": 80, "rows": 24 }),
-        json!({ "do": "read_file", "pod": pod, "path": "x" }),
-        json!({ "do": "write_file", "pod": pod, "path": "x", "bytes": 1 }),
-        json!({ "do": "connect", "pod": pod, "port": 80 }),
-    ];
-    let request = |command| json!({ "protocol": 1, "installation": { "id": pod, "epoch": 1 }, "command": command });
-    let mut all: Vec<Value> = commands.into_iter().map(request).collect();
+    let installation = Installation { id: POD, epoch: 1 };
+    let request = |command| Request { protocol: PROTOCOL, installation: Some(installation), command };
+    let mut all: Vec<Value> = commands().into_iter().map(|command| json!(request(command))).collect();
+    let token = "0".repeat(64);
+    all.extend(commands().into_iter().map(|command| json!({ "token": token, "what": { "command": command } })));
+    let report = json!({ "sandbox": "running", "generation": 1, "ended": null, "usage": { "cpu_milli": 1, "memory_bytes": 1, "disk_bytes": 1 },
+        "processes": [{ "name": "web", "command": "x", "port": 1, "state": { "state": "backing_off", "seconds": 1 }, "up_seconds": 1, "restarts": 1,
+            "exit_code": 1, "health": "200" }], "ports": [{ "port": 1, "process": "web" }] });
+    let inventory = json!({ "version": "1", "boot_id": POD, "kernel": "6.1", "runsc_version": "1", "runsc_platform": "systrap", "cgroup": "v2",
+        "image": "base 1", "cpu_milli": 1, "memory_bytes": 1, "disk_bytes": 1, "disk_free_bytes": 1,
+        "pods": [{ "pod": POD, "sandbox": "stopped", "generation": 0, "fence": 1, "layer": true, "address": "10.88.1.2", "disk_bytes": 1,
+            "fault": "f" }],
+        "orphans": [{ "pod": POD, "set_aside": 1, "disk_bytes": 1 }] });
+    let error = json!({ "code": "invalid", "message": "m", "output": "o" });
+    let joined = json!({ "host_id": POD, "installation": installation, "pod_cidr": "10.88.1.0/24", "control_key": "ssh-ed25519 AAAA" });
+    let named = |tag: &str, name: &str, body: &Value| {
+        let mut named = body.clone();
+        named[tag] = json!(name);
+        named
+    };
     all.extend([
+        json!({ "token": token, "what": "ping" }),
+        json!({ "token": token, "what": "shutdown" }),
         json!({ "is": "done" }),
+        json!({ "is": "streaming" }),
+        json!({ "is": "hello", "protocol": PROTOCOL, "version": "1", "host_id": POD, "installation": installation, "boot_id": POD }),
+        named("is", "inventory", &inventory),
         json!({ "is": "booted", "generation": 1, "started": true }),
-        json!({ "is": "error", "code": "invalid", "message": "m", "output": "o" }),
+        named("is", "pod", &report),
         json!({ "is": "terminals", "terminals": [{ "name": "main", "viewers": 1, "created": 1 }] }),
-        json!({ "stream": "eof" }),
+        named("is", "error", &error),
         json!({ "stream": "resize", "cols": 1, "rows": 1 }),
+        json!({ "stream": "eof" }),
         json!({ "stream": "taken", "bytes": 1 }),
+        json!({ "stream": "signal", "signal": 2 }),
+        named("stream", "report", &report),
         json!({ "stream": "file_info", "bytes": 1 }),
+        json!({ "stream": "typed", "bytes": 1 }),
         json!({ "stream": "exit", "code": 0, "signal": null, "timed_out": false }),
-        json!({ "stream": "report", "sandbox": "running", "generation": 1, "ended": null, "usage": { "cpu_milli": 1, "memory_bytes": 1, "disk_bytes": 1 },
-            "processes": [{ "name": "web", "command": "x", "port": 1, "state": { "state": "backing_off", "seconds": 1 }, "up_seconds": 1, "restarts": 1,
-                "exit_code": 1, "health": "200" }], "ports": [{ "port": 1, "process": "web" }] }),
+        named("stream", "error", &error),
+        json!({ "protocol": PROTOCOL, "inventory": inventory, "host_keys": ["ssh-ed25519 AAAA"] }),
+        json!({ "admin": { "do": "inventory" } }),
+        json!({ "admin": { "do": "join", "reply": joined } }),
+        joined,
+        error,
+        report,
     ]);
     all
 }
@@ -117,10 +201,12 @@ fn spoken<T: Serialize + DeserializeOwned>(bytes: &Bytes) -> Option<T> {
 }
 
 fn judged(bytes: &Bytes) {
-    if let Some(request) = spoken::<Request>(bytes)
-        && let Err(error) = valid::command(&request.command)
-    {
-        assert!(!error.message.is_empty());
+    if let Some(request) = spoken::<Request>(bytes) {
+        checked(&request.command);
+    }
+    // PID 1 checks anew what its daemon passes on.
+    if let Some(Ask { what: What::Command(command), .. }) = spoken::<Ask>(bytes) {
+        checked(&command);
     }
     spoken::<Reply>(bytes);
     spoken::<StreamInput>(bytes);
@@ -128,6 +214,16 @@ fn judged(bytes: &Bytes) {
     spoken::<PodReport>(bytes);
     spoken::<HostError>(bytes);
     spoken::<JoinRequest>(bytes);
+    spoken::<JoinReply>(bytes);
+    #[cfg(feature = "daemon")]
+    spoken::<AdminRequest>(bytes);
+}
+
+/// What is refused is refused with a reason.
+fn checked(command: &Command) {
+    if let Err(error) = valid::command(command) {
+        assert!(!error.message.is_empty());
+    }
 }
 
 /// The frames of a stream that is read in pieces of these lengths, and how it ended.
@@ -182,6 +278,32 @@ proptest! {
         judged(&text.into());
     }
 
+    /// Of ssh and git, which would take a line for an order, and of a shell's environment.
+    #[test]
+    fn what_ends_in_a_configuration_stays_on_its_line(field in 0u8..5, text in "[-a-z0-9.:/@+= \"'#;$%\\\\\n\r\t\0]{1,6}") {
+        let (mut git, mut term) = (repository(), "xterm".to_owned());
+        match field {
+            0 => git.host.clone_from(&text),
+            1 => git.repository = format!("owner/{text}"),
+            2 => git.origin = format!("https://{text}"),
+            3 => git.host_keys = vec![format!("ssh-ed25519 {text}")],
+            _ => term.clone_from(&text),
+        }
+        let config = PodConfig { git_over_ssh: Some(git), ..PodConfig::default() };
+        let exec = ExecSpec {
+            argv: vec!["true".into()],
+            env: BTreeMap::new(),
+            cwd: None,
+            timeout_seconds: 1,
+            kill_group_on_exit: false,
+            pty: Some(PtySize { cols: 80, rows: 24, term }),
+            window: false,
+        };
+        let commands = [Command::Configure { pod: POD, fence: 1, config }, Command::Exec { pod: POD, exec }];
+        let is_taken = commands.iter().all(|command| valid::command(command).is_ok());
+        prop_assert!(!is_taken || text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'#;$%\\".contains(&b)), "{:?}", text);
+    }
+
     #[test]
     fn any_text_is_understood_or_refused(text in ".{0,300}") {
         judged(&text.into_bytes().into());
@@ -206,19 +328,50 @@ proptest! {
     }
 }
 
+/// Understood as a `T`, as it is said again.
+fn again<T: Serialize + DeserializeOwned>(sample: &Value) -> Option<Value> {
+    let understood: T = serde_json::from_value(sample.clone()).ok()?;
+    Some(serde_json::to_value(&understood).expect("JSON"))
+}
+
 #[test]
-fn the_samples_are_what_is_spoken() {
+fn the_samples_are_what_is_spoken_and_leave_nothing_out() {
+    for command in commands() {
+        assert!(valid::command(&command).is_ok(), "{command:?}");
+    }
     for sample in samples() {
-        let bytes = Bytes::from(sample.to_string());
-        let understood = match (sample.get("command"), sample.get("is"), sample["stream"].as_str()) {
-            (Some(_), ..) => spoken::<Request>(&bytes).is_some_and(|request| valid::command(&request.command).is_ok()),
-            (_, Some(_), _) => spoken::<Reply>(&bytes).is_some(),
-            (.., Some("eof" | "resize" | "taken")) => spoken::<StreamInput>(&bytes).is_some(),
-            _ => spoken::<StreamOutput>(&bytes).is_some(),
-        };
-        assert!(understood, "{sample}");
+        let mut said = vec![again::<Request>(&sample), again::<Ask>(&sample), again::<Reply>(&sample), again::<StreamInput>(&sample)];
+        said.extend([again::<StreamOutput>(&sample), again::<PodReport>(&sample), again::<HostError>(&sample)]);
+        said.extend([again::<JoinRequest>(&sample), again::<JoinReply>(&sample)]);
+        #[cfg(feature = "daemon")]
+        said.push(again::<AdminRequest>(&sample));
+        let of_daemon = cfg!(not(feature = "daemon")) && sample["admin"].is_object();
+        assert!(of_daemon || said.into_iter().flatten().any(|said| said == sample), "{sample}");
     }
     // Nested deeper than anything that is spoken: an error, not a fault.
     let deep = format!("{}{}", "[".repeat(MAX_PAYLOAD / 2), "]".repeat(MAX_PAYLOAD / 2));
     judged(&deep.into_bytes().into());
+}
+
+/// The names that a `T` may go by, as its parser lists them to who says another one.
+fn names<T: DeserializeOwned>(unknown: Value) -> BTreeSet<String> {
+    let error = serde_json::from_value::<T>(unknown).err().expect("no such name").to_string();
+    error.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_answer_and_frame_of_a_stream_is_among_the_samples() {
+    let all = samples();
+    let sampled = |place: &str| -> BTreeSet<String> { all.iter().filter_map(|sample| sample.pointer(place)?.as_str().map(str::to_owned)).collect() };
+    let streams = &names::<StreamInput>(json!({ "stream": "?" })) | &names::<StreamOutput>(json!({ "stream": "?" }));
+    assert!(names::<Command>(json!({ "do": "?" })).len() > 20 && streams.len() > 6, "the parsers list what they know");
+    assert_eq!(sampled("/command/do"), names::<Command>(json!({ "do": "?" })));
+    assert_eq!(sampled("/what/command/do"), names::<Command>(json!({ "do": "?" })));
+    assert_eq!(sampled("/is"), names::<Reply>(json!({ "is": "?" })));
+    assert_eq!(sampled("/stream"), streams);
+    let mut asked = sampled("/what");
+    asked.insert("command".to_owned());
+    assert_eq!(asked, names::<What>(json!("?")));
+    #[cfg(feature = "daemon")]
+    assert_eq!(sampled("/admin/do"), names::<Admin>(json!({ "do": "?" })));
 }

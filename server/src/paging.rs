@@ -29,6 +29,26 @@ pub fn page<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_page_has_no_more_than_was_asked_for_and_says_what_the_next_begins_behind(count in 0usize..=101, most in 1u32..=MOST) {
+            let fits = most as usize;
+            let read = count.min(fits + 1);
+            let page = page((0..read).collect(), most, usize::to_string);
+            prop_assert_eq!(page.items, (0..read.min(fits)).collect::<Vec<_>>());
+            prop_assert_eq!(page.next_cursor, (read > fits).then(|| (fits - 1).to_string()));
+        }
+
+        #[test]
+        fn any_number_of_items_is_one_that_may_be_or_refused_at_its_field(asked in prop_oneof![any::<u32>(), 0u32..=110]) {
+            match limit(Some(asked), DEFAULT, MOST) {
+                Ok(wanted) => prop_assert!(wanted == asked && (1..=MOST).contains(&wanted)),
+                Err(error) => prop_assert!(error.of("limit").is_some() && !(1..=MOST).contains(&asked)),
+            }
+        }
+    }
 
     #[test]
     fn a_page_has_between_one_and_a_hundred_items() {

@@ -276,6 +276,44 @@ fn watch(control: ControlPlane, caller: Caller, id: TeamId) -> BoxStream<'static
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    fn member(role: TeamRole, login: &str) -> Member {
+        Member {
+            user_id: UserId(Uuid::nil()),
+            login: login.to_owned(),
+            handle: String::new(),
+            name: String::new(),
+            role,
+            pods: 0,
+            joined_at: time::OffsetDateTime::UNIX_EPOCH,
+            active_at: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cursor_is_a_place_among_the_members_or_refused_at_its_field(text in prop_oneof![
+            ".{0,60}",
+            "[A-Za-z0-9_=-]{0,80}",
+            "(owner|member|operator|) ?.{0,40}".prop_map(|text| BASE64_URL_SAFE_NO_PAD.encode(text)),
+            vec(any::<u8>(), 0..40).prop_map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes)),
+        ]) {
+            match parse_cursor(&text) {
+                Ok(after) => {
+                    prop_assert!(!after.login.contains('\0'), "Postgres keeps none");
+                    prop_assert_eq!(parse_cursor(&cursor_text(&member(after.role, &after.login))), Ok(after));
+                }
+                Err(error) => prop_assert!(error.of("cursor").is_some()),
+            }
+        }
+
+        #[test]
+        fn the_cursor_of_any_member_is_read_back(login in "[A-Za-z0-9_-]{1,39}", owns in any::<bool>()) {
+            let role = if owns { TeamRole::Owner } else { TeamRole::Member };
+            prop_assert_eq!(parse_cursor(&cursor_text(&member(role, &login))), Ok(store::After { role, login }));
+        }
+    }
 
     #[test]
     fn a_cursor_that_is_not_ours_is_refused() {

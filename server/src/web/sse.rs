@@ -87,3 +87,23 @@ pub fn after_of(text: Option<&str>) -> Answer<Option<i64>> {
         .map(|after| after.ok_or_else(|| AppError::field("after", "The number of an event, or none.").into()))
         .transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_events_are_asked_for_after_is_a_number_or_refused_at_its_field(text in ".{0,30}|-?[0-9]{0,25}|[0-9]{1,18}") {
+            match after_of(Some(&text)) {
+                Ok(after) => {
+                    let after = after.unwrap();
+                    prop_assert!(after >= 0);
+                    prop_assert_eq!(after_of(Some(&after.to_string())).ok().flatten(), Some(after));
+                }
+                Err(problem) => prop_assert!(problem.0.of("after").is_some()),
+            }
+        }
+    }
+}

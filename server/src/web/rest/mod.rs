@@ -150,6 +150,30 @@ fn page_of<T>(items: Vec<T>, query: &ListQuery, key: impl Fn(&T) -> String) -> A
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_cursor_begins_a_page_or_is_refused_at_its_field(text in ".{0,30}|[0-9]{1,3}", count in 0u32..30, limit in 1u32..=100) {
+            let query = |cursor: Option<String>| ListQuery { limit: Some(limit), cursor };
+            let items = || (0..count).collect::<Vec<u32>>();
+            match page_of(items(), &query(Some(text.clone())), u32::to_string) {
+                Ok(page) => prop_assert!(page.items.iter().all(|item| *item > text.parse::<u32>().unwrap())),
+                Err(error) => prop_assert!(error.of("cursor").is_some()),
+            }
+            // And from each page's own to the next, everything comes once.
+            let (mut seen, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = page_of(items(), &query(cursor), u32::to_string).unwrap();
+                seen.extend(page.items);
+                cursor = page.next_cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(seen, items());
+        }
+    }
 
     #[test]
     fn a_list_is_read_page_by_page() {

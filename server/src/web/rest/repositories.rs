@@ -78,14 +78,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn repository(number: usize) -> Repository {
+        Repository { full_name: format!("owner/{number}"), url: String::new(), private: false, default_branch: "main".to_owned(), pushed_at: None }
+    }
+
     proptest! {
         #[test]
-        fn any_cursor_is_a_place_or_refused_at_its_field(text in ".{0,30}|[0-9]{0,25}-[0-9]{0,25}", limit in 1usize..=100) {
+        fn any_cursor_is_a_place_or_refused_at_its_field(text in ".{0,30}|[0-9]{0,25}-[0-9]{0,25}|[0-9]{0,2}-[0-9]", limit in 1usize..=5) {
             match place(Some(&text)) {
-                // However far it says to skip, a page is given.
+                // However far it says to skip, a page is given, and what comes behind it is read back.
                 Ok((page, skipped)) => {
-                    let found = Page { items: Vec::new(), next_cursor: None };
-                    prop_assert!(part(found, page, skipped, limit).items.is_empty());
+                    let found = Page { items: (0..8).map(repository).collect(), next_cursor: Some("2".to_owned()) };
+                    let given = part(found, page.clone(), skipped, limit);
+                    prop_assert_eq!(given.items.len(), 8usize.saturating_sub(skipped).min(limit));
+                    let next = place(given.next_cursor.as_deref()).unwrap();
+                    prop_assert!(next == (page, skipped.saturating_add(limit)) || next == (Some("2".to_owned()), 0));
                 }
                 Err(error) => prop_assert!(error.of("cursor").is_some()),
             }
@@ -94,13 +101,6 @@ mod tests {
 
     #[test]
     fn a_page_of_githubs_is_given_in_parts() {
-        let repository = |number: usize| Repository {
-            full_name: format!("owner/{number}"),
-            url: String::new(),
-            private: false,
-            default_branch: "main".to_owned(),
-            pushed_at: None,
-        };
         let page = || Page { items: (0..3).map(repository).collect(), next_cursor: Some("2".to_owned()) };
         let first = part(page(), None, 0, 2);
         assert_eq!((first.items.len(), first.next_cursor.as_deref()), (2, Some("-2")));
