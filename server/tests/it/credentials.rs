@@ -127,15 +127,19 @@ async fn a_token_that_somebody_made_up_or_changed_is_refused_at_every_door() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_or_whose_user_was_removed_is_refused_at_once() {
+async fn a_token_that_was_revoked_has_expired_or_whose_user_was_removed_is_refused_at_once() {
     let stand = Stand::open().await;
     let login = stand.new_account().await;
     let browser = stand.sign_in(&login).await;
-    let (one, other) = (stand.token(&login, "write"), stand.token(&login, "write"));
+    let [one, other, revoked] = [(); 3].map(|()| stand.token(&login, "write"));
     let pod = new_pod(&stand, &one).await;
     let mut db = PgConnection::connect(&stand.database_url).await.expect("the database");
-    let number: Uuid = claims(&one)["jti"].as_str().and_then(|id| id.parse().ok()).expect("an id");
-    sqlx::query("UPDATE api_tokens SET expires_at = now() - interval '1 second' WHERE id = $1").bind(number).execute(&mut db).await.expect("written");
+    let number = |token: &str| -> Uuid { claims(token)["jti"].as_str().and_then(|id| id.parse().ok()).expect("an id") };
+    assert_eq!(status(stand.api(&revoked, Method::GET, "/me")).await, 200);
+    assert_eq!(status(stand.api(&other, Method::DELETE, &format!("/tokens/{}", number(&revoked)))).await, 204);
+    assert_eq!(statuses(&stand, &revoked, &pod).await, REFUSED, "revoked");
+    let expire = "UPDATE api_tokens SET expires_at = now() - interval '1 second' WHERE id = $1";
+    sqlx::query(expire).bind(number(&one)).execute(&mut db).await.expect("written");
     assert_eq!(statuses(&stand, &one, &pod).await, REFUSED, "expired");
     assert_eq!(status(stand.api(&other, Method::GET, "/me")).await, 200);
     // Nothing of the product removes a user yet; an operator can, in Postgres.

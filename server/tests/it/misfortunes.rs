@@ -71,29 +71,56 @@ async fn set_up_fails_with(user: &User<'_>, id: &str, step: &str, code: &str) ->
 async fn a_repository_that_sends_without_end_is_given_up_and_its_log_stays_small() {
     let Some(fleet) = Fleet::open().await else { return };
     // Somebody who gets no key for it, and clones over HTTP.
-    let user = fleet.user("member").await;
-    let id = user.create(json!({ "repository": "owner/endless" })).await;
-    let pod = set_up_fails_with(&user, &id, "clone", "repository_too_slow").await;
-    assert_eq!(pod["status"], "running");
-    assert!(user.log(&id, "clone", "output").await.len() <= KEPT);
-    assert_eq!(
-        user.shell(&id, "pgrep -x git || echo none; ls -A endless 2>/dev/null | wc -l").await,
-        "none\n0\n",
-        "nothing of it goes on, or looks finished"
-    );
+    let (user, neighbour) = (fleet.user("member").await, fleet.newcomer().await);
+    let (id, beside) = side_by_side(&user, &neighbour, json!({ "repository": "owner/endless" })).await;
+    while_it_answers(&neighbour, &beside, async {
+        let pod = set_up_fails_with(&user, &id, "clone", "repository_too_slow").await;
+        assert_eq!(pod["status"], "running");
+        assert!(user.log(&id, "clone", "output").await.len() <= KEPT);
+        assert_eq!(
+            user.shell(&id, "pgrep -x git || echo none; ls -A endless 2>/dev/null | wc -l").await,
+            "none\n0\n",
+            "nothing of it goes on, or looks finished"
+        );
+    })
+    .await;
     user.delete(&id).await;
+    neighbour.delete(&beside).await;
 }
 
 #[tokio::test]
 async fn an_install_that_prints_a_hundred_megabytes_is_kept_by_its_beginning_and_its_end() {
     let Some(fleet) = Fleet::open().await else { return };
-    let user = fleet.user("owner").await;
-    let id = user.create(json!({ "repository": "owner/loud-install" })).await;
-    user.until_setup(&id, "done").await;
+    let (user, neighbour) = (fleet.user("owner").await, fleet.newcomer().await);
+    let (id, beside) = side_by_side(&user, &neighbour, json!({ "repository": "owner/loud-install" })).await;
+    while_it_answers(&neighbour, &beside, user.until_setup(&id, "done")).await;
     let said = user.log(&id, "install", "output").await;
     assert!(said.len() <= KEPT, "{} bytes", said.len());
     assert!(said.contains("first words") && said.contains("KiB left out") && said.trim_end().ends_with("last words"));
     user.delete(&id).await;
+    neighbour.delete(&beside).await;
+}
+
+/// That it is ended in the end, and says so, is tried in `pods.rs`.
+#[tokio::test]
+async fn an_install_that_hangs_holds_up_neither_its_own_pod_nor_its_neighbour() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, neighbour) = (fleet.user("owner").await, fleet.newcomer().await);
+    let (id, beside) = side_by_side(&user, &neighbour, json!({ "repository": "owner/hanging-install" })).await;
+    while_it_answers(&neighbour, &beside, async {
+        let hangs = async {
+            while !user.log(&id, "install", "output").await.contains("waiting for what never comes") {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(SOON, hangs).await.expect("its install says that it waits");
+        for _ in 0..5 {
+            assert_eq!(user.shell(&id, "echo well").await, "well\n");
+        }
+        user.delete(&id).await;
+    })
+    .await;
+    neighbour.delete(&beside).await;
 }
 
 #[tokio::test]

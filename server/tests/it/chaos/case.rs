@@ -159,6 +159,12 @@ impl Case {
             _ => true,
         }
     }
+
+    /// Whether the fault is sure to find what it strikes at: a sandbox that is being ended may be gone by then.
+    pub fn must_hit(&self) -> bool {
+        let is_ending = self.moment == Moment::Within && matches!(self.step, JobStep::Stop | JobStep::Delete);
+        !(self.fault == Fault::SandboxKilled && is_ending)
+    }
 }
 
 pub fn all() -> Vec<Case> {

@@ -5,6 +5,7 @@ use crate::{
     fleet::{Fleet, address_of, init_of, is_up, root},
     stand::variable,
 };
+use futures::future::join_all;
 use pinacle_server::db::Db;
 use std::{
     fs,
@@ -22,8 +23,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(60);
 const TAKEN_WITHIN: Duration = Duration::from_secs(40);
 /// Within which all tries of what a silent host had are used up, also those of a wish that came meanwhile.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(240);
-/// Within which a sandbox that is being booted has a process.
-const BOOTED_WITHIN: Duration = Duration::from_secs(5);
+/// Within which a sandbox that is being booted has a process, beside a whole round of others.
+const BOOTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The installation with its workers, which are processes of their own.
 pub struct Stage<'a> {
@@ -47,11 +48,15 @@ impl<'a> Stage<'a> {
         self.workers.push(self.fleet.worker(&many));
     }
 
-    fn kill_workers(&mut self) {
+    /// How many of them ran until then.
+    fn kill_workers(&mut self) -> usize {
+        let mut ran = 0;
         for worker in &mut self.workers {
+            ran += usize::from(worker.try_wait().expect("its state").is_none());
             worker.kill().and_then(|()| worker.wait()).expect("killed");
         }
         self.workers.clear();
+        ran
     }
 
     /// As many workers as the fault needs: what strikes a worker has to find all jobs with it.
@@ -67,20 +72,43 @@ impl<'a> Stage<'a> {
         self.kill_workers();
     }
 
-    /// Breaks it. `pods` are the ids of those whose sandboxes are struck.
-    pub async fn strike(&mut self, fault: Fault, pods: &[String]) {
+    /// Returns when there is what the fault strikes at, as far as that comes and goes: all jobs with the one worker, a connection.
+    pub async fn until_there(&self, fault: Fault, pods: usize) {
         match fault {
+            Fault::WorkerKilled | Fault::WorkerPaused => {
+                let (worker, all) = (self.workers[0].id(), i64::try_from(pods).expect("a number"));
+                until(BACK_WITHIN, "the worker has all jobs", async || self.jobs_of(worker).await >= all).await;
+            }
+            // One is made by whatever is asked of the host, at the latest by the next check of the hosts, and stays for minutes.
+            Fault::SshCut => until(BACK_WITHIN, "there is a connection to the host", async || !connections().is_empty()).await,
+            Fault::SshdRestarted | Fault::PostgresKilled | Fault::DaemonKilled | Fault::SandboxKilled | Fault::HostKilled | Fault::HostAway => {}
+        }
+    }
+
+    /// Breaks it, and says for each of the pods how many processes that hit. The pods are ids, and whether their sandboxes are there for sure.
+    pub async fn strike(&mut self, fault: Fault, pods: &[(&str, bool)]) -> Vec<usize> {
+        let hit = match fault {
             Fault::WorkerKilled => self.kill_workers(),
             Fault::WorkerPaused => signal("STOP", &[self.workers[0].id()]),
-            Fault::SshCut => signal("KILL", &processes_of(HOST, |line| line.starts_with("sshd: pinacle") || line.starts_with("sshd-session:"))),
-            Fault::SshdRestarted => signal("KILL", &processes_of(HOST, |line| line.contains("sshd"))),
-            Fault::PostgresKilled => dev("postgres.sh", &["crash"]),
-            Fault::DaemonKilled => signal("KILL", &processes_of(HOST, |line| line.starts_with("pinacle-host serve"))),
-            Fault::SandboxKilled => {
-                futures::future::join_all(pods.iter().map(|pod| kill_sandbox(pod))).await;
+            Fault::SshCut => signal("KILL", &connections()),
+            Fault::SshdRestarted => {
+                // It is the one that listens which counts; its connections and the writer of its log end with it.
+                let hit = signal("KILL", &processes_of(HOST, |line| line.contains("/usr/sbin/sshd")));
+                signal("KILL", &processes_of(HOST, |line| line.contains("sshd")));
+                hit
             }
-            Fault::HostKilled | Fault::HostAway => dev("hosts.sh", &["crash", &HOST.to_string()]),
-        }
+            Fault::PostgresKilled => {
+                dev("postgres.sh", &["crash"]);
+                1
+            }
+            Fault::DaemonKilled => signal("KILL", &processes_of(HOST, |line| line.starts_with("pinacle-host serve"))),
+            Fault::SandboxKilled => return join_all(pods.iter().map(|(pod, is_there)| kill_sandbox(pod, *is_there))).await,
+            Fault::HostKilled | Fault::HostAway => {
+                dev("hosts.sh", &["crash", &HOST.to_string()]);
+                1
+            }
+        };
+        vec![hit; pods.len()]
     }
 
     /// Returns when everything is there again.
@@ -121,20 +149,26 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Every process of a sandbox at once, as soon as there is one.
-async fn kill_sandbox(pod: &str) {
+/// sshd's processes for connections, by the names that its versions give them.
+fn connections() -> Vec<u32> {
+    processes_of(HOST, |line| line.starts_with("sshd: pinacle") || line.starts_with("sshd-session:"))
+}
+
+/// Every process of a sandbox at once, as soon as there is one, and how many that hit. Where it may be gone, one look says so.
+async fn kill_sandbox(pod: &str, is_there: bool) -> usize {
     let group = format!("{}/{}", host_name(HOST), pod.replace('-', ""));
     let files = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(|tree| format!("{tree}/{group}/cgroup.procs"));
     let begun = Instant::now();
-    while begun.elapsed() < BOOTED_WITHIN {
+    loop {
         let processes: Vec<u32> = files
             .iter()
             .filter_map(|file| fs::read_to_string(file).ok())
             .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
             .filter_map(|line| line.parse().ok())
             .collect();
-        if !processes.is_empty() {
-            return signal("KILL", &processes);
+        let hit = signal("KILL", &processes);
+        if hit > 0 || !is_there || begun.elapsed() > BOOTED_WITHIN {
+            return hit;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -159,14 +193,16 @@ fn processes_of(host: usize, is_one: impl Fn(&str) -> bool) -> Vec<u32> {
         .collect()
 }
 
-/// One that has ended meanwhile is struck by nothing.
-fn signal(name: &str, processes: &[u32]) {
+/// How many of them it hit: one that has ended meanwhile is struck by nothing.
+fn signal(name: &str, processes: &[u32]) -> usize {
     if processes.is_empty() {
-        return;
+        return 0;
     }
     let numbers = processes.iter().map(u32::to_string);
     let output = Command::new("kill").arg(format!("-{name}")).args(numbers).output().expect("kill runs");
     std::io::stderr().write_all(&output.stderr).expect("written");
+    // It says so in a line for each that it did not find.
+    processes.len().saturating_sub(String::from_utf8_lossy(&output.stderr).lines().count())
 }
 
 /// A script of the stack that is tested, and of no other.

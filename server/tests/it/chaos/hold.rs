@@ -58,11 +58,12 @@ impl Holds {
         sqlx::query("SELECT pg_advisory_unlock($1, $2)").bind(LOCKS).bind(key).execute(&mut self.locks).await.expect("unlocked");
     }
 
-    /// All that are left; nothing where Postgres was killed, for then they ended with it.
-    pub async fn release_all(mut self) {
+    /// All that are left. False: Postgres was killed, and they ended with it.
+    pub async fn release_all(mut self) -> bool {
         let released = sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut self.locks).await;
-        if let Err(error) = released {
+        if let Err(error) = &released {
             eprintln!("the locks ended with Postgres: {error}");
         }
+        released.is_ok()
     }
 }

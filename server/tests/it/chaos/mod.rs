@@ -33,8 +33,9 @@ async fn whatever_befalls_a_pod_in_whatever_step_it_ends_as_wished_or_says_why_n
     println!("{} cases, SEED={seed}", cases.len());
     let begun = Instant::now();
     let mut stage = Stage::new(&fleet).await;
-    let (mut broken, mut failed) = (Vec::new(), Vec::new());
+    let (mut broken, mut failed, mut missed, mut in_vain) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for fault in Fault::ALL {
+        let mut hit = 0;
         let of_this: Vec<Case> = cases.iter().copied().filter(|case| case.fault == fault).collect();
         for together in of_this.chunks(TOGETHER) {
             let since = Instant::now();
@@ -42,9 +43,12 @@ async fn whatever_befalls_a_pod_in_whatever_step_it_ends_as_wished_or_says_why_n
             let round = AssertUnwindSafe(round::run(&mut stage, together, seed)).catch_unwind().await;
             match round {
                 Ok(found) => {
-                    println!("{fault:?}: {} cases, {} broken, {} s", together.len(), found.broken.len(), since.elapsed().as_secs());
+                    let (all, ill, seconds) = (together.len(), found.broken.len(), since.elapsed().as_secs());
+                    println!("{fault:?}: {all} cases, {} of them hit, {ill} broken, {seconds} s", found.hit);
                     broken.extend(found.broken);
                     failed.extend(found.failed);
+                    missed.extend(found.missed);
+                    hit += found.hit;
                 }
                 Err(panic) => {
                     let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -55,13 +59,20 @@ async fn whatever_befalls_a_pod_in_whatever_step_it_ends_as_wished_or_says_why_n
                 }
             }
         }
+        if hit == 0 && of_this.len() >= SAMPLE {
+            in_vain.push(fault);
+        }
     }
     stage.end();
     for (case, why) in &failed {
         println!("failed, with a reason and a way on: {case}: {why}");
     }
+    for case in &missed {
+        println!("gone before it was struck, as may be: {case}");
+    }
     println!("{} cases in {} s, {} failed with a reason, {} broken", cases.len(), begun.elapsed().as_secs(), failed.len(), broken.len());
     let list: Vec<String> =
         broken.iter().map(|(case, why)| format!("make chaos CASE={case} SEED={seed}\n    {}", why.replace('\n', "\n    "))).collect();
     assert!(broken.is_empty(), "{}", list.join("\n"));
+    assert!(in_vain.is_empty(), "struck often, and never hit anything: {in_vain:?}");
 }

@@ -30,10 +30,15 @@ const KEPT: &str = "what was written before\n";
 /// At the repository's process, which may be started again just now.
 const KNOCK: &str = "for try in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null && exit 0; sleep 0.1; done; exit 1";
 
-/// What a round has found: cases that are broken, and pods that failed with a reason.
+/// What a round has found: cases that are broken, pods that failed with a reason, and what the fault did to how many.
+#[derive(Default)]
 pub struct Found {
     pub broken: Vec<(Case, String)>,
     pub failed: Vec<(Case, String)>,
+    /// Cases where the fault struck something.
+    pub hit: usize,
+    /// Cases where there was nothing any more to strike, as may be.
+    pub missed: Vec<Case>,
 }
 
 struct Subject {
@@ -52,8 +57,11 @@ struct Row {
     behind: bool,
     setup: String,
     setup_code: Option<String>,
+    setup_message: Option<String>,
+    setup_remedy: Option<String>,
     code: Option<String>,
     message: Option<String>,
+    remedy: Option<String>,
     host: Option<String>,
     cpu_milli: Option<i32>,
     memory_bytes: Option<i64>,
@@ -186,6 +194,7 @@ pub async fn run(stage: &mut Stage<'_>, cases: &[Case], seed: u64) -> Found {
     join_all(run.map(|subject| subject.write_file(&user))).await;
     change("activate").await;
 
+    stage.until_there(fault, subjects.len()).await;
     holds.forget_all().await;
     let within: Vec<i32> = subjects.iter().filter(|subject| subject.case.moment == Moment::Within).map(|subject| subject.key).collect();
     for key in &within {
@@ -195,14 +204,24 @@ pub async fn run(stage: &mut Stage<'_>, cases: &[Case], seed: u64) -> Found {
         // How far into their steps, the seed says.
         tokio::time::sleep(Duration::from_millis(StdRng::seed_from_u64(seed).random_range(0..INTO_A_STEP))).await;
     }
-    let ids: Vec<String> = subjects.iter().map(|subject| subject.id.clone()).collect();
-    stage.strike(fault, &ids).await;
-    holds.release_all().await;
+    let pods: Vec<(&str, bool)> = subjects.iter().map(|subject| (subject.id.as_str(), subject.case.must_hit())).collect();
+    let mut hits = stage.strike(fault, &pods).await;
+    let locks_were_left = holds.release_all().await;
+    if fault == Fault::PostgresKilled && locks_were_left {
+        hits.fill(0);
+    }
     tokio::join!(stage.mend(fault), join_all(subjects.iter().map(|subject| subject.wish(&user))));
 
     let back = Instant::now();
     let mut found = settle(stage, &subjects, back).await;
     go_on(stage, &subjects, &user, &mut found).await;
+    for (subject, hit) in subjects.iter().zip(hits) {
+        match hit {
+            0 if subject.case.must_hit() => found.broken.push((subject.case, "the fault struck nothing".to_owned())),
+            0 => found.missed.push(subject.case),
+            _ => found.hit += 1,
+        }
+    }
     join_all(subjects.iter().map(|subject| remove(&user, &subject.id))).await;
     if let Err(why) = tidy_until(stage, Instant::now() + SETTLED_WITHIN).await {
         found.broken.push((cases[0], format!("after everything was deleted: {why}")));
@@ -227,7 +246,9 @@ async fn all_held(holds: &mut Holds, subjects: &[Subject], user: &User<'_>) {
 async fn rows(stage: &Stage<'_>) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
         "SELECT p.id::text AS id, p.status, p.seen_generation < p.generation AS behind, p.setup, p.setup_detail->>'code' AS setup_code,
-                p.failure->>'code' AS code, p.failure->>'message' AS message, h.name AS host, r.cpu_milli, r.memory_bytes
+                p.setup_detail->>'message' AS setup_message, p.setup_detail->>'remedy' AS setup_remedy,
+                p.failure->>'code' AS code, p.failure->>'message' AS message, p.failure->>'remedy' AS remedy,
+                h.name AS host, r.cpu_milli, r.memory_bytes
          FROM pods p LEFT JOIN reservations r ON r.pod_id = p.id LEFT JOIN hosts h ON h.id = r.host_id
          WHERE p.status <> 'deleted' OR p.name = ANY($1)",
     )
@@ -236,10 +257,10 @@ async fn rows(stage: &Stage<'_>) -> Result<Vec<Row>, sqlx::Error> {
     .await
 }
 
-/// Waits for each pod to be as wished, and for hosts and Postgres to agree; at the deadline, a pod that failed and says why is
-/// no broken case.
+/// Waits for each pod to be as wished, and for hosts and Postgres to agree; at the deadline, a pod that failed and says why, and
+/// what helps, is no broken case.
 async fn settle(stage: &Stage<'_>, subjects: &[Subject], back: Instant) -> Found {
-    let mut found = Found { broken: Vec::new(), failed: Vec::new() };
+    let mut found = Found::default();
     loop {
         let late = back.elapsed() > SETTLED_WITHIN;
         match rows(stage).await {
@@ -273,8 +294,10 @@ async fn judge(stage: &Stage<'_>, subject: &Subject, row: Option<Row>, found: &m
     let why = match (row.status.as_str(), &row.code) {
         // It says that it goes on by itself.
         ("failed", Some(code)) if code == "host_unreachable" => None,
-        ("failed", Some(code)) if !row.behind => Some(format!("{code}: {}", row.message.clone().unwrap_or_default())),
-        ("running", _) if !row.behind && subject.wished() == "running" && row.setup == "failed" => row.setup_code.clone(),
+        ("failed", code) if !row.behind => reason(code.as_deref(), row.message.as_deref(), row.remedy.as_deref()),
+        ("running", _) if !row.behind && subject.wished() == "running" && row.setup == "failed" => {
+            reason(row.setup_code.as_deref(), row.setup_message.as_deref(), row.setup_remedy.as_deref())
+        }
         _ => None,
     };
     match why {
@@ -295,6 +318,12 @@ async fn judge(stage: &Stage<'_>, subject: &Subject, row: Option<Row>, found: &m
             found.broken.push((subject.case, format!("{row:?}, not {}\n{message:?}\n{events:#?}", subject.wished())));
         }
     }
+}
+
+/// Why something failed and what helps, in words; None where it does not say both.
+fn reason(code: Option<&str>, message: Option<&str>, remedy: Option<&str>) -> Option<String> {
+    let said = |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    Some(format!("{}: {} {}", said(code)?, said(message)?, said(remedy)?))
 }
 
 /// Asks until hosts and Postgres agree about everything.
