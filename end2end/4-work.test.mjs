@@ -1,8 +1,17 @@
-// Working in a pod: an install that fails, its log, files, terminals that have addresses.
+// Working in a pod: an install that fails, its log, files, terminals that have addresses and outlive a server.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { BASE, MADE, as, except, fitsPhone, fresh, hydrated, open, reads, script, signIn, type } from "./browser.mjs";
+
+/** Asks the stack's server to end, starts the next one, and waits until that answers. */
+const restart = () => {
+  const stack = fileURLToPath(new URL("../dev/stack.sh", import.meta.url));
+  return promisify(execFile)("setsid", ["-w", stack, "serve"], { env: { ...process.env, STACK: process.env.PINACLE_TEST_STACK, KEEP_SERVER: "1" } });
+};
 
 export default {
   "a failed install says its step, last lines and remedy, and its log follows until it is scrolled up": as("owner", async ({ page, errors, api }) => {
@@ -117,4 +126,42 @@ export default {
       await there.close();
     }
   },
+
+  "a terminal goes on at the next server, and what is typed meanwhile arrives once and in order": as("owner", async ({ page, errors, api }) => {
+    if (!process.env.PINACLE_TEST_STACK) {
+      console.log("NOT TESTED: a terminal goes on at the next server: this server is not the tests' own, which `make test` starts");
+      return;
+    }
+    const pod = await api.create(fresh("restart"));
+    await api.until(pod.id, (pod) => pod.status === "running");
+    let sockets = 0;
+    page.on("websocket", (socket) => {
+      if (socket.url().includes("/terminals/")) sockets += 1;
+    });
+    await page.goto(`${BASE}/pods/${pod.id}`);
+    await hydrated(page);
+    await page.evaluate(() => {
+      globalThis.stays = true;
+    });
+    await type(page, "echo ready-$((1+1)); while read -r it && [ $it != end ]; do echo $it; done > lines; echo all-$((40+2))", "ready-2");
+    const before = sockets;
+
+    // From before the server ends until the next one answers. The keys are a person's who types fast.
+    let [written, over] = [0, false];
+    const typing = async () => {
+      for (; !over; written += 1) await page.keyboard.type(`${written}\n`, { delay: 10 });
+    };
+    const away = page.locator("pinacle-terminal").getByText("Reconnecting. What you type is kept").waitFor();
+    await Promise.all([restart().finally(() => (over = true)), typing(), away]);
+    await page.keyboard.type("end\n");
+    await reads(page, "all-42");
+    await type(page, "echo again-$((1+1))", "again-2");
+
+    const { stdout } = await api.ask("POST", `/pods/${pod.id}/exec`, { argv: ["cat", "lines"] });
+    assert.equal(stdout, Array.from({ length: written }, (_, line) => `${line}\n`).join(""));
+    assert.ok(sockets > before, "the terminal has connected anew");
+    assert.ok(await page.evaluate(() => globalThis.stays), "the page was not loaded again");
+    // The browser itself writes into its console that nobody answered.
+    assert.deepEqual(errors.filter((line) => !/net::ERR_|WebSocket connection to/.test(line)), []);
+  }),
 };

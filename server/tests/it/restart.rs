@@ -4,9 +4,13 @@ use crate::{
     database::Database,
     fleet::{Fleet, SOON, User},
     screen::Screen,
-    stand::{Door, program},
+    stand::{Browser, Door, program},
 };
-use reqwest::{Client, Method, StatusCode, header::ACCEPT, redirect::Policy};
+use reqwest::{
+    Body, Client, ClientBuilder, Method, Proxy, RequestBuilder, StatusCode,
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE},
+    redirect::Policy,
+};
 use serde_json::{Value, json};
 use std::{
     net::{SocketAddr, TcpListener},
@@ -20,15 +24,20 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
-    time::timeout,
+    task::JoinHandle,
+    time::{MissedTickBehavior, timeout},
 };
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 /// How long a server has to end: what may go on in it, and some more.
 const END_WITHIN: Duration = Duration::from_secs(25);
+/// From one round to the next of a client that changes something: two clients that make two changes a round stay below
+/// the ten a second that a user may make.
+const PACE: Duration = Duration::from_millis(500);
 
 /// The listening sockets of dashboard and SSH gateway, which outlive the servers that answer on them, as a supervisor would hold them.
 struct Socket {
@@ -137,42 +146,173 @@ impl Drop for Server {
     }
 }
 
-/// Clients that hold their connections, clients that make a new one for each request, one that changes something.
-fn load(door: &Arc<Door>, token: &str, stop: &Arc<AtomicBool>, done: &Arc<AtomicUsize>) -> Vec<tokio::task::JoinHandle<Vec<String>>> {
-    let keeping = || Client::builder().redirect(Policy::none()).retry(reqwest::retry::never()).timeout(SOON).build().expect("a client");
-    let anew = || {
-        Client::builder().redirect(Policy::none()).retry(reqwest::retry::never()).pool_max_idle_per_host(0).timeout(SOON).build().expect("a client")
-    };
-    (0..8)
-        .map(|number| {
-            let (door, token, stop, done) = (door.clone(), token.to_owned(), stop.clone(), done.clone());
-            let client = if number % 2 == 0 { keeping() } else { anew() };
-            tokio::spawn(async move {
-                let mut failed = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let host = door.url.authority().to_owned();
-                    let url = |path: &str| format!("http://{}/api/v1{path}", door.at);
-                    let request = match number {
-                        0 | 1 => client.patch(url("/me")).json(&json!({ "handle": "owner" })),
-                        2 | 3 => client.get(url("/pods?limit=100")),
-                        _ => client.get(url("/me")),
-                    };
-                    match request.header("host", host).bearer_auth(&token).send().await {
-                        // A user's changes are limited; a refusal is an answer.
-                        Ok(answer) if [200, 429].contains(&answer.status().as_u16()) => {
-                            if let Err(error) = answer.bytes().await {
-                                failed.push(format!("{error:?}"));
-                            }
-                            done.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Ok(answer) => failed.push(answer.status().to_string()),
-                        Err(error) => failed.push(format!("{error:?}")),
-                    }
+/// Somebody with a token, and signed in with a browser.
+struct Person {
+    token: String,
+    browser: Browser,
+}
+
+impl Person {
+    async fn sign_in(door: &Door, login: &str) -> Arc<Self> {
+        let browser = door.sign_in(login).await;
+        Arc::new(Self { token: door.token(login, "write"), browser })
+    }
+}
+
+/// What a client does again and again.
+#[derive(Clone, Debug)]
+enum Errand {
+    Me,
+    Pods,
+    Handle,
+    /// Makes an API token, and revokes it.
+    Tokens,
+    /// The same as a page's forms do.
+    Forms,
+    Page,
+    /// Puts the number of the round into this file of a pod.
+    File {
+        pod: String,
+        name: &'static str,
+    },
+    /// Over HTTP/2, whose address names whom it is for.
+    SecondVersion,
+}
+
+impl Errand {
+    fn is_without_pause(&self) -> bool {
+        matches!(self, Errand::Me | Errand::Pods | Errand::SecondVersion)
+    }
+
+    async fn round(&self, number: usize, door: &Door, person: &Person) -> Result<(), String> {
+        let api = |method: Method, path: &str| door.api(&person.token, method, path);
+        let form = |path: &str, body: String| {
+            let request = door.page(&person.browser, Method::POST, path).header(ACCEPT, "application/json");
+            request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+        };
+        let id = |made: &Value| made["id"].as_str().expect("an id").to_owned();
+        match self {
+            Errand::Me => answered(api(Method::GET, "/me"), StatusCode::OK).await?,
+            Errand::Pods => answered(api(Method::GET, "/pods?limit=100"), StatusCode::OK).await?,
+            Errand::Handle => answered(api(Method::PATCH, "/me").json(&json!({ "handle": "owner" })), StatusCode::OK).await?,
+            Errand::Tokens => {
+                let new = json!({ "name": "restart", "scope": "read", "expires_days": 1 });
+                let made = answered(api(Method::POST, "/tokens").json(&new), StatusCode::CREATED).await?;
+                answered(api(Method::DELETE, &format!("/tokens/{}", id(&made))), StatusCode::NO_CONTENT).await?
+            }
+            Errand::Forms => {
+                let new = "name=restart&scope=read&expires_days=1".to_owned();
+                let made = answered(form("/fn/account/create-token", new), StatusCode::OK).await?;
+                answered(form("/fn/account/revoke-token", format!("id={}", id(&made))), StatusCode::OK).await?
+            }
+            Errand::Page => answered(door.page(&person.browser, Method::GET, "/"), StatusCode::OK).await?,
+            Errand::File { pod, name } => {
+                let put = api(Method::PUT, &format!("/pods/{pod}/files?path={name}")).body(number.to_string());
+                answered(put, StatusCode::NO_CONTENT).await?
+            }
+            Errand::SecondVersion => {
+                let address = door.url.join("/api/v1/me").expect("an address");
+                answered(door.http.get(address).bearer_auth(&person.token), StatusCode::OK).await?
+            }
+        };
+        Ok(())
+    }
+}
+
+/// All of an answer, which has to have this status. The error is what was there instead.
+async fn answered(request: RequestBuilder, status: StatusCode) -> Result<Value, String> {
+    let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+    let said = answer.status();
+    let body = answer.bytes().await.map_err(|error| format!("{error:?}"))?;
+    if said != status {
+        return Err(format!("{said}: {}", String::from_utf8_lossy(&body)));
+    }
+    Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+fn through(door: &Door, client: ClientBuilder) -> Door {
+    let http = client.redirect(Policy::none()).timeout(SOON).build().expect("a client");
+    Door { http, ..Door::new(door.at, &door.database_url) }
+}
+
+/// A client that holds its connection. What fails is not tried again behind its back.
+fn keeping(door: &Door) -> Door {
+    through(door, Client::builder().retry(reqwest::retry::never()))
+}
+
+/// A client that makes a new connection for each request.
+fn anew(door: &Door) -> Door {
+    through(door, Client::builder().retry(reqwest::retry::never()).pool_max_idle_per_host(0))
+}
+
+/// A client that speaks HTTP/2 at once, as a proxy in front does. It asks again what the server's goodbye says was not taken, and nothing else.
+fn second_version(door: &Door) -> Door {
+    // Connects to the test's socket, and names the server as browsers do.
+    let there = Proxy::all(format!("http://{}", door.at)).expect("an address");
+    through(door, Client::builder().http2_prior_knowledge().proxy(there))
+}
+
+/// How many rounds a client did, and why others failed.
+#[derive(Default)]
+struct Rounds {
+    done: usize,
+    failed: Vec<String>,
+}
+
+/// Clients that go on until they are told to stop.
+#[derive(Default)]
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    clients: Vec<(Errand, JoinHandle<Rounds>)>,
+}
+
+impl Load {
+    fn add(&mut self, door: Door, person: &Arc<Person>, errand: Errand) {
+        let (person, stop, done, again) = (person.clone(), self.stop.clone(), self.done.clone(), errand.clone());
+        let client = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(PACE);
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut rounds = Rounds::default();
+            while !stop.load(Ordering::Relaxed) {
+                if !again.is_without_pause() {
+                    pace.tick().await;
                 }
-                failed
-            })
-        })
-        .collect()
+                match again.round(rounds.done, &door, &person).await {
+                    Ok(()) => {
+                        rounds.done += 1;
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(why) => rounds.failed.push(why),
+                }
+            }
+            rounds
+        });
+        self.clients.push((errand, client));
+    }
+
+    async fn until_more(&self, more: usize) {
+        let aim = self.done.load(Ordering::Relaxed) + more;
+        let answered = async {
+            while self.done.load(Ordering::Relaxed) < aim {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, answered).await.expect("requests are answered");
+    }
+
+    /// Stops the clients, none of which was ever refused or left without an answer. How many rounds each of them did.
+    async fn until_ended(self) -> Vec<usize> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        for (errand, client) in self.clients {
+            let Rounds { done, failed } = timeout(SOON, client).await.expect("it stops").expect("no panic");
+            assert!(failed.is_empty(), "{errand:?} failed {} times beside {done} rounds: {:#?}", failed.len(), &failed[..failed.len().min(5)]);
+            assert!(done > 0, "{errand:?} was never done");
+            all.push(done);
+        }
+        all
+    }
 }
 
 /// Greeted by a server.
@@ -182,33 +322,29 @@ async fn greeted(mut guest: BufReader<TcpStream>) {
     assert!(line.starts_with("SSH-2.0-"), "{line:?}");
 }
 
-async fn until_more(done: &AtomicUsize, more: usize) {
-    let aim = done.load(Ordering::Relaxed) + more;
-    let answered = async {
-        while done.load(Ordering::Relaxed) < aim {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(SOON, answered).await.expect("requests are answered");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_under_load_fails_no_request() {
     let (database, socket) = (Database::create().await, Socket::open());
     let mut server = socket.server(&database.url, &["serve"]).await;
-    let door = Arc::new(Door::new(socket.at, &database.url));
-    door.sign_in("owner").await;
-    let token = door.token("owner", "write");
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let clients = load(&door, &token, &stop, &done);
-    for _ in 0..3 {
-        until_more(&done, 100).await;
+    let door = Door::new(socket.at, &database.url);
+    let owner = Person::sign_in(&door, "owner").await;
+    let other = Person::sign_in(&door, &door.new_account().await).await;
+    let mut load = Load::default();
+    let errands = [Errand::Me, Errand::Pods, Errand::Handle, Errand::Page].map(|errand| (&owner, errand));
+    for (person, errand) in errands.into_iter().chain([(&other, Errand::Tokens), (&other, Errand::Forms)]) {
+        load.add(keeping(&door), person, errand.clone());
+        load.add(anew(&door), person, errand);
+    }
+    load.add(second_version(&door), &owner, Errand::SecondVersion);
+    // Each takes 2 s to end: the connection of HTTP/2 stays open until it is told to go.
+    for _ in 0..2 {
+        load.until_more(100).await;
         // Two processes on one Postgres and one socket; then the older one goes.
         let next = socket.server(&database.url, &["serve"]).await;
-        until_more(&done, 100).await;
+        load.until_more(100).await;
         greeted(socket.guest().await).await;
         server.ask_to_end();
-        until_more(&done, 50).await;
+        load.until_more(50).await;
         let status = server.until_ended().await;
         assert!(status.success(), "{status}");
         server = next;
@@ -220,13 +356,11 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     let guest = socket.guest().await;
     let server = socket.server(&database.url, &["serve"]).await;
     greeted(guest).await;
-    until_more(&done, 100).await;
-    stop.store(true, Ordering::Relaxed);
-    let mut failed = Vec::new();
-    for client in clients {
-        failed.extend(timeout(SOON, client).await.expect("it stops").expect("no panic"));
-    }
-    assert!(failed.is_empty(), "{} of {} failed: {:#?}", failed.len(), done.load(Ordering::Relaxed), &failed[..failed.len().min(5)]);
+    load.until_more(100).await;
+    load.until_ended().await;
+    // What was answered was done, whichever process did it.
+    let left = answered(door.api(&other.token, Method::GET, "/tokens"), StatusCode::OK).await.expect("a list");
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(1), "each token but the client's own was revoked: {left}");
     drop(server);
 }
 
@@ -270,10 +404,19 @@ async fn what_is_under_way_ends_well_and_terminals_go_on_at_the_next_process() {
     let stream = user.request(Method::GET, "/pods").send();
     assert_eq!(stream.await.expect("an answer").status(), StatusCode::OK);
     let mut events = user.request(Method::GET, &format!("/pods/{id}/events")).header(ACCEPT, "text/event-stream").send().await.expect("a stream");
+    let person = Person::sign_in(&door, &login).await;
+    let mut load = Load::default();
+    load.add(keeping(&door), &person, Errand::File { pod: id.clone(), name: "kept" });
+    load.add(anew(&door), &person, Errand::File { pod: id.clone(), name: "anew" });
+    load.until_more(2).await;
     let command =
         user.request(Method::POST, &format!("/pods/{id}/exec")).json(&json!({ "argv": ["bash", "-c", "touch begun; sleep 3; echo whole"] }));
     let command = tokio::spawn(command.send());
     fleet.user(&login).await.shell(&id, "until [ -e begun ]; do sleep 0.1; done").await;
+    let (mut rest, file) = tokio::io::duplex(64);
+    let upload = user.request(Method::PUT, &format!("/pods/{id}/files?path=begun-before")).header(CONTENT_LENGTH, "first, last".len());
+    let upload = tokio::spawn(upload.body(Body::wrap_stream(ReaderStream::new(file))).send());
+    rest.write_all(b"first").await.expect("taken");
 
     let next = socket.server(&fleet.database_url, &["serve", "--no-worker"]).await;
     old.ask_to_end();
@@ -285,6 +428,8 @@ async fn what_is_under_way_ends_well_and_terminals_go_on_at_the_next_process() {
         }
     };
     assert_eq!(closed, "The server restarts.");
+    rest.write_all(b", last").await.expect("taken");
+    drop(rest);
     let typed = "stty -echo; echo ready-$((1+1))\r".len();
     drop(screen);
     // As a browser does, on a connection of its own, and not on one that the old process has left open.
@@ -296,13 +441,18 @@ async fn what_is_under_way_ends_well_and_terminals_go_on_at_the_next_process() {
     again.types("echo all-$((40+2))\r").await;
     again.shows("all-42").await;
 
-    // Streams were closed at once, to begin again; a command went on to its end.
+    // Streams were closed at once, to begin again; a command and a file went on to their ends.
     timeout(SOON, async { while let Ok(Some(_)) = events.chunk().await {} }).await.expect("the stream ends");
     let answer = command.await.expect("no panic").expect("an answer");
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.json::<Value>().await.expect("JSON")["stdout"], "whole\n");
+    assert_eq!(upload.await.expect("no panic").expect("an answer").status(), StatusCode::NO_CONTENT);
     let status = old.until_ended().await;
     assert!(status.success(), "{status}");
+    load.until_more(2).await;
+    let last: String = load.until_ended().await.into_iter().map(|rounds| format!("{}\n", rounds - 1)).collect();
+    let kept = fleet.user(&login).await.shell(&id, "for file in begun-before kept anew; do cat $file; echo; done").await;
+    assert_eq!(kept, format!("first, last\n{last}"));
     user.delete(&id).await;
     drop(next);
 }
