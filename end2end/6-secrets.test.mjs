@@ -21,6 +21,7 @@ async function forget(api, names) {
 export default {
   "a secret is added, seen in its pod by name, changed, marked as older there, and the latest after a restart": as("member", async ({ page, errors, api }) => {
     const [name, first, second] = [named("KEY"), `first-${fresh("v")}`, `second-${fresh("v")}`];
+    const [several, lines] = [named("LINES"), `-----BEGIN-----\n  'it' "is" $HOME\n-----END-----`];
     try {
       await show(page);
       // What is refused says so at its field, and keeps what was typed.
@@ -35,12 +36,15 @@ export default {
 
       await addSecret(page, name, first);
       await row(page, name).getByText("the only one").waitFor();
+      await addSecret(page, several, lines);
       const pod = await api.create(fresh("holds"));
       await api.until(pod.id, (pod) => pod.status === "running");
       await page.goto(`${BASE}/pods/${pod.id}`);
       await hydrated(page);
       await page.getByText(name).first().waitFor();
       await type(page, `echo "<$${name}>"`, `<${first}>`);
+      const { stdout } = await api.ask("POST", `/pods/${pod.id}/exec`, { argv: ["printenv", several] });
+      assert.equal(stdout, `${lines}\n`, "a value of several lines is what was typed");
 
       await show(page);
       await row(page, name).getByRole("link", { name: pod.name }).waitFor();
@@ -64,7 +68,7 @@ export default {
       assert.ok(!(await page.evaluate((text) => document.documentElement.outerHTML.includes(text), first)), "the former value is in no page");
       assert.deepEqual(errors, []);
     } finally {
-      await forget(api, [name]);
+      await forget(api, [name, several]);
     }
   }),
 

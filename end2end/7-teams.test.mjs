@@ -74,6 +74,7 @@ export default {
       await member.page.goto(`${team}/secrets`);
       await member.page.getByRole("row").filter({ hasText: secret }).waitFor();
       assert.equal(await member.page.getByRole("button", { name: /Add secret|Replace/ }).count(), 0);
+      await member.page.getByText("so members can read what their pods get.", { exact: false }).waitFor();
       await member.page.goto(`${team}/pods`);
       await hydrated(member.page);
 
@@ -118,6 +119,89 @@ export default {
       assert.deepEqual(except(except(owner.errors, 422), 404), []);
       assert.deepEqual(except(member.errors, 404), []);
     } finally {
+      await owner.close();
+      await member.close();
+    }
+  },
+
+  async "an invitation is revoked and a role changed; the pods of who leaves, and of who is removed, are taken over"() {
+    const owner = await open();
+    const member = await open();
+    const name = fresh("kept");
+    let mine, theirs, id;
+    try {
+      await signIn(owner.page, "owner");
+      await signIn(member.page, "member");
+      [mine, theirs] = [await script(owner.page), await script(member.page)];
+      const me = await mine.ask("GET", "/me");
+      ({ id } = await mine.ask("POST", "/teams", { name }));
+      const team = `${BASE}/teams/${name}`;
+      const invite = () => mine.ask("POST", `/teams/${id}/invitations`, { github_login: "member", role: "member" });
+      const join = async () => theirs.ask("POST", `/invitations/${(await invite()).code}`);
+      const ownerOf = async (pod) => (await mine.ask("GET", `/pods/${pod.id}`)).owner_id;
+      const told = (words) => owner.page.locator("#activity").getByRole("row").filter({ hasText: words }).waitFor();
+
+      const { url } = await invite();
+      await owner.page.goto(team);
+      await hydrated(owner.page);
+      await owner.page.getByRole("button", { name: "Revoke the invitation of member" }).click();
+      await owner.page.getByText("Nobody is invited.", { exact: false }).waitFor();
+      await told("revoked the invitation of member");
+      assert.equal((await member.page.goto(url)).status(), 409);
+      await member.page.getByText("This invitation was revoked.", { exact: false }).waitFor();
+
+      // The page of whoever has the role follows.
+      await join();
+      await member.page.goto(team);
+      await hydrated(member.page);
+      const manages = member.page.getByRole("heading", { name: "Invitations" });
+      assert.equal(await manages.count(), 0);
+      const role = owner.page.getByLabel("Role of member");
+      await role.selectOption("owner");
+      await manages.waitFor();
+      await told("made member an owner");
+      await role.selectOption("member");
+      await manages.waitFor({ state: "detached" });
+      await told("made member a member");
+      // A team keeps an owner: what was chosen goes back.
+      const own = owner.page.getByLabel("Role of owner");
+      await own.selectOption("member");
+      await owner.page.getByText("owner is the only owner, and a team keeps one.", { exact: false }).waitFor();
+      assert.equal(await own.inputValue(), "owner");
+
+      const first = await theirs.create(fresh("left"), { team_id: id });
+      await member.page.getByRole("button", { name: "Leave the team" }).click();
+      await member.page.getByRole("dialog", { name: `Leave ${name}?` }).getByRole("button", { name: "Leave team" }).click();
+      await member.page.waitForURL(`${BASE}/`);
+      assert.equal((await member.page.goto(team)).status(), 404);
+      const left = owner.page.locator("main .note").filter({ hasText: "A pod has lost its owner" });
+      await left.getByText(`${first.name} of member`, { exact: false }).waitFor();
+      assert.notEqual(await ownerOf(first), me.id);
+      await left.getByRole("button", { name: "Take over the pod" }).click();
+      await owner.page.getByText("1 pod is yours now.").waitFor();
+      await left.waitFor({ state: "detached" });
+      assert.equal(await ownerOf(first), me.id);
+
+      // With the tick, which is there from the beginning, no pod loses its owner.
+      await join();
+      const second = await theirs.create(fresh("left"), { team_id: id });
+      const remove = owner.page.locator("#members").getByRole("button", { name: "Remove member" });
+      await remove.click();
+      const dialog = owner.page.getByRole("dialog", { name: `Remove member from ${name}?` });
+      const takes = dialog.getByRole("checkbox", { name: `Take over ${second.name}` });
+      await takes.waitFor();
+      assert.ok(await takes.isChecked());
+      await dialog.getByLabel(/^Type/).fill("member");
+      await dialog.getByRole("button", { name: "Remove member" }).click();
+      await remove.waitFor({ state: "detached" });
+      assert.equal(await ownerOf(second), me.id);
+      assert.equal(await left.count(), 0);
+      assert.deepEqual(except(owner.errors, 409), []);
+      // The link that was revoked, and the team that it has left.
+      assert.deepEqual(except(except(member.errors, 409), 404), []);
+    } finally {
+      // With the pods, whosever they are by now.
+      if (id) await mine.ask("DELETE", `/teams/${id}?with_pods_of=${name}`).catch((error) => console.warn(`not deleted: ${error.message}`));
       await owner.close();
       await member.close();
     }
