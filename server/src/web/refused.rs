@@ -3,11 +3,7 @@
 //! Leptos would write it into the address, where anybody could write anything and where it would stay. It goes into a
 //! cookie for that one page instead.
 
-use axum::{
-    extract::Request,
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, middleware::Next, response::Response};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{
     HeaderMap, HeaderValue,
@@ -32,8 +28,11 @@ pub fn out_of_the_address(response: &mut Response) {
     // The last: what stood in the address before is nobody's answer.
     let Some((_, error)) = address.query_pairs().filter(|(name, _)| name == "__err").last() else { return };
     let said = words(&ServerFnUrlError::<AppError>::decode_err(&error));
-    let kept: Vec<(String, String)> =
-        address.query_pairs().filter(|(name, _)| name != "__err" && name != "__path").map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    let kept: Vec<(String, String)> = address
+        .query_pairs()
+        .filter(|(name, _)| name != "__err" && name != "__path")
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
     address.set_query(None);
     if !kept.is_empty() {
         address.query_pairs_mut().extend_pairs(kept);
