@@ -73,6 +73,14 @@ impl Cache {
 }
 
 #[cfg(test)]
+impl Cache {
+    /// As if everything in it had been asked for when it is no longer given again without asking.
+    pub fn age(&self) {
+        self.0.lock().unwrap().values_mut().for_each(|kept| kept.asked -= FRESH);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -475,6 +475,54 @@ fn retry_after(headers: &HeaderMap) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Cli;
+    use axum::{
+        Json, Router,
+        extract::State,
+        response::{IntoResponse, Response},
+    };
+    use clap::Parser;
+    use serde_json::json;
+    use std::sync::{Arc, Mutex};
+    use tokio::net::TcpListener;
+
+    /// What each request has asked for by, at a server that has one list, which never changes.
+    type Asked = Arc<Mutex<Vec<Option<HeaderValue>>>>;
+
+    async fn a_list(State(asked): State<Asked>, headers: HeaderMap) -> Response {
+        let tag = headers.get(IF_NONE_MATCH).cloned();
+        asked.lock().unwrap().push(tag.clone());
+        if tag.is_some_and(|tag| tag == "\"v1\"") {
+            return StatusCode::NOT_MODIFIED.into_response();
+        }
+        ([(ETAG, "\"v1\"")], Json(json!([{ "name": "main", "commit": { "sha": "1f" } }]))).into_response()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_given_again_for_a_while_and_then_asked_for_by_etag() {
+        let asked = Asked::default();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let api = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(a_list).with_state(asked.clone());
+        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        let arguments = ["pinacle-server", "serve", "--database-url", "x", "--github-client-id", "x", "--github-client-secret", "x"];
+        let mut command = Cli::parse_from(arguments.into_iter().chain(["--github-api-url", &api])).command;
+        let github = GitHub::new(command.config_mut()).unwrap();
+
+        let first = github.branches(None, "owner", "site").await.unwrap();
+        assert_eq!((first[0].name.as_str(), first[0].commit.as_str()), ("main", "1f"));
+        let again = github.branches(None, "owner", "site").await.unwrap();
+        assert_eq!((again.len(), asked.lock().unwrap().len()), (1, 1), "nothing is asked");
+        for _ in 0..2 {
+            github.cache.age();
+            let unchanged = github.branches(None, "owner", "site").await.unwrap();
+            assert_eq!((unchanged[0].name.as_str(), unchanged[0].commit.as_str()), ("main", "1f"));
+        }
+        let tag = || Some(HeaderValue::from_static("\"v1\""));
+        assert_eq!(*asked.lock().unwrap(), [None, tag(), tag()]);
+        github.branches(None, "owner", "other").await.unwrap();
+        assert_eq!(asked.lock().unwrap().last(), Some(&None), "another list is another's");
+    }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (reqwest::header::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()

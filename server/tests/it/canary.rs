@@ -18,6 +18,7 @@ use std::{
     fmt::Write,
     fs,
     io::Write as _,
+    path::PathBuf,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime},
@@ -132,6 +133,8 @@ struct Looked {
     environments: HashSet<Vec<u8>>,
     /// What could not be read, and how often.
     unread: BTreeMap<String, u32>,
+    /// Processes that were there before and are closed to this one: of the machine itself, and none of ours.
+    others: HashSet<PathBuf>,
 }
 
 impl Looking {
@@ -139,7 +142,8 @@ impl Looking {
         let held = Arc::new(());
         let holder = Arc::downgrade(&held);
         let thread = thread::spawn(move || {
-            let mut looked = Looked::default();
+            let others = processes().filter(|process| fs::read(process.join("environ")).is_err()).collect();
+            let mut looked = Looked { others, ..Looked::default() };
             while holder.strong_count() > 0 {
                 looked.once();
                 thread::sleep(PAUSE);
@@ -155,13 +159,17 @@ impl Looking {
     }
 }
 
+fn processes() -> impl Iterator<Item = PathBuf> {
+    let all = fs::read_dir("/proc").expect("processes").flatten();
+    all.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit()).map(|entry| entry.path())
+}
+
 impl Looked {
     fn once(&mut self) {
         /// No such file, no such process: it has ended meanwhile.
         const ENDED: [i32; 2] = [2, 3];
         self.rounds += 1;
-        let processes = fs::read_dir("/proc").expect("processes").flatten().filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
-        for process in processes.map(|process| process.path()) {
+        for process in processes().filter(|process| !self.others.contains(process)) {
             for (file, texts) in [("cmdline", &mut self.arguments), ("environ", &mut self.environments)] {
                 match fs::read(process.join(file)) {
                     Ok(text) => {
