@@ -37,7 +37,7 @@ const BOOT: Duration = Duration::from_secs(60);
 const LOOK_BEFORE_RESTART: Duration = Duration::from_secs(3);
 /// How soon a machine that was slow to answer is asked again.
 const SLOW_AGAIN: Duration = Duration::from_secs(30);
-/// A host that does not answer, or takes no commands, is asked again so soon.
+/// What waits for a host that does not answer, or takes no commands, is looked at again so soon.
 const SILENT_AGAIN: Duration = Duration::from_secs(5);
 /// How soon a pod that found no room looks again.
 const ROOM_AGAIN: Duration = Duration::from_secs(3);
@@ -108,7 +108,11 @@ async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>,
         Err(_) if restart => Ok(None),
         // Nobody has wished anything of the machine: what runs there goes on.
         Err(LinkError::Host(error)) if error.code == HostErrorCode::Timeout && !row.is_behind() => Err(Halt::Later { after: SLOW_AGAIN, why: None }),
-        Err(error) if !answers_for_the_pod(&error) && !row.is_behind() => Err(Halt::Later { after: SILENT_AGAIN, why: None }),
+        // Only its git is due, which the sweep sees to once more.
+        Err(error) if !answers_for_the_pod(&error) && !row.is_behind() && !set_up_pod::is_due(row) => {
+            store::git_tried(&run.control.db, run.pod, run.lease()).await?;
+            Err(Halt::Later { after: SILENT_AGAIN, why: None })
+        }
         // Not there, or there and hung: the host's own command for a sandbox decides without asking it.
         Ok(_) => Ok(None),
         Err(error) if answers_for_the_pod(&error) => Ok(None),
