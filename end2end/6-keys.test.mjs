@@ -86,9 +86,9 @@ export default {
   "what GitHub no longer accepts is said on the account's page, and renewed there": asNew(async ({ page, errors, login }) => {
     await tell(`/accounts/${login}`, { revoked: true });
     try {
-      // Whoever wants a repository finds it out: the first page asks GitHub, and what it answers is known from then on.
+      // Whoever wants a repository finds it out: its branches are asked for anew, while lists are kept for a moment.
+      await page.goto(`${BASE}/pods/new?repository=owner/node-site`);
       await page.goto(`${BASE}/pods/new`);
-      await page.reload();
       await page.getByRole("link", { name: "renew access" }).waitFor();
       await page.goto(`${BASE}/account`);
       const allowed = page.getByRole("region", { name: "Allowed at GitHub" });
