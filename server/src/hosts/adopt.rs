@@ -19,7 +19,8 @@ use pinacle_app::{
     pods::{PodName, PodStatus, Tier},
     teams::activity::Action,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 use std::time::Duration;
 
 async fn find(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<Orphan> {
@@ -27,20 +28,18 @@ async fn find(control: &ControlPlane, host: HostId, pod: PodId) -> AppResult<Orp
     orphans.into_iter().find(|orphan| orphan.pod == pod).ok_or_else(AppError::not_found)
 }
 
+/// A job that an operator has asked for: done at once, and once more if one of its key is under way.
+async fn send(connection: &mut PgConnection, job: &str, key: &str, message: Value) -> AppResult<()> {
+    let headers = json!({ "job": job });
+    let message = queue::NewMessage { queue: super::FLEET_QUEUE, key: Some(key), priority: 0, delay: Duration::ZERO, anew: true, message, headers };
+    queue::send(connection, message).await.map_err(fault)
+}
+
 /// Sends the job that removes it.
 pub async fn remove(control: &ControlPlane, caller: &Caller, host: HostId, pod: PodId) -> AppResult<()> {
     let orphan = find(control, host, pod).await?;
     let mut tx = control.db.begin().await.map_err(fault)?;
-    let message = queue::NewMessage {
-        queue: super::FLEET_QUEUE,
-        key: Some(&format!("orphan:{pod}")),
-        priority: 0,
-        delay: Duration::ZERO,
-        anew: true,
-        message: json!({ "host_id": host, "pod_id": pod }),
-        headers: json!({ "job": super::REMOVE_ORPHAN_JOB }),
-    };
-    queue::send(&mut tx, message).await.map_err(fault)?;
+    send(&mut tx, super::REMOVE_ORPHAN_JOB, &format!("orphan:{pod}"), json!({ "host_id": host, "pod_id": pod })).await?;
     let (name, detail) = (pod.to_string(), format!("that was set aside on {}", orphan.host));
     activity::record_by(&mut tx, caller, Home::Personal(caller.user), Action::OrphanRemove, pod.0, &name, &detail).await?;
     tx.commit().await.map_err(fault)
@@ -49,16 +48,7 @@ pub async fn remove(control: &ControlPlane, caller: &Caller, host: HostId, pod: 
 /// Sends the job that sets aside whatever nobody knows on the host.
 pub async fn set_aside(control: &ControlPlane, caller: &Caller, host: HostId, name: &str) -> AppResult<()> {
     let mut tx = control.db.begin().await.map_err(fault)?;
-    let message = queue::NewMessage {
-        queue: super::FLEET_QUEUE,
-        key: Some(&format!("set-aside:{host}")),
-        priority: 0,
-        delay: Duration::ZERO,
-        anew: true,
-        message: json!({ "host_id": host }),
-        headers: json!({ "job": super::SET_ASIDE_JOB }),
-    };
-    queue::send(&mut tx, message).await.map_err(fault)?;
+    send(&mut tx, super::SET_ASIDE_JOB, &format!("set-aside:{host}"), json!({ "host_id": host })).await?;
     activity::record_by(&mut tx, caller, Home::Personal(caller.user), Action::HostSetAside, host.0, name, "").await?;
     tx.commit().await.map_err(fault)
 }

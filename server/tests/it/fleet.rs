@@ -527,6 +527,23 @@ impl User<'_> {
         id
     }
 
+    /// A new empty pod that runs on this host.
+    pub async fn running_on(&self, host: usize) -> String {
+        let mut others = Vec::new();
+        let found = loop {
+            let id = self.running().await;
+            if number_of(&self.pod(&id).await) == host {
+                break id;
+            }
+            others.push(id);
+            assert!(others.len() < 4, "the other host is always emptier");
+        };
+        for id in others {
+            self.delete(&id).await;
+        }
+        found
+    }
+
     pub async fn until_setup(&self, id: &str, state: &str) -> Value {
         self.until(id, state, |pod| pod["setup"]["state"] == state && pod["behind"] == false).await
     }

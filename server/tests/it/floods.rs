@@ -1,7 +1,7 @@
 //! Too much at once, by one: it is bounded, said, and nobody else's business.
 
 use crate::{
-    fleet::{Fleet, SOON, User, number_of, on_host},
+    fleet::{Fleet, SOON, number_of, on_host},
     screen::Screen,
     stand::{Door, Stand},
 };
@@ -245,23 +245,6 @@ async fn a_thousand_open_pages_cost_little_and_ask_nothing_when_somebody_elses_p
     assert_eq!(refused, 1, "100 streams a user");
 }
 
-/// A pod that runs on this host.
-async fn running_on(host: usize, user: &User<'_>) -> String {
-    let mut others = Vec::new();
-    let found = loop {
-        let id = user.running().await;
-        if number_of(&user.pod(&id).await) == host {
-            break id;
-        }
-        others.push(id);
-        assert!(others.len() < 4, "the other host is always emptier");
-    };
-    for id in others {
-        user.delete(&id).await;
-    }
-    found
-}
-
 /// How long a key takes from its sending to its echo at a prompt.
 async fn echo(screen: &mut Screen) -> Duration {
     // Nobody types in step with the screen, or with the periods in which a pod gets its share of CPU.
@@ -298,7 +281,7 @@ async fn fifty_terminals_that_print_without_pause_and_a_reader_that_never_reads_
     let (loud, quiet) = (fleet.newcomer().await, fleet.newcomer().await);
     let noisy = loud.running().await;
     let host = number_of(&loud.pod(&noisy).await);
-    let calm = running_on(host, &quiet).await;
+    let calm = quiet.running_on(host).await;
     // All keys fit into one line.
     let mut screen = Screen::open(&quiet, &calm, "main", "cols=200").await;
     screen.types("echo ready-$((1+1))\r").await;

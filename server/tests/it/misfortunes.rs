@@ -21,18 +21,7 @@ const KEPT: usize = (1 << 20) + 200;
 async fn side_by_side(user: &User<'_>, neighbour: &User<'_>, body: Value) -> (String, String) {
     let trouble = user.create(body).await;
     let host = number_of(&user.until(&trouble, "it has a host", |pod| pod["host"].is_string()).await);
-    let mut others = Vec::new();
-    let beside = loop {
-        let id = neighbour.running().await;
-        if number_of(&neighbour.pod(&id).await) == host {
-            break id;
-        }
-        others.push(id);
-        assert!(others.len() < 4, "the other host is always emptier");
-    };
-    for id in others {
-        neighbour.delete(&id).await;
-    }
+    let beside = neighbour.running_on(host).await;
     (trouble, beside)
 }
 

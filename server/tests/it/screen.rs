@@ -3,7 +3,7 @@
 use crate::fleet::{SOON, User};
 use futures::{SinkExt, StreamExt};
 use reqwest::{
-    Method, StatusCode,
+    Method, RequestBuilder, StatusCode, Upgraded,
     header::{CONNECTION, UPGRADE},
 };
 use serde_json::Value;
@@ -16,24 +16,26 @@ use tokio_tungstenite::{
 
 /// A terminal as a browser would have it.
 pub struct Screen {
-    pub socket: WebSocketStream<reqwest::Upgraded>,
+    pub socket: WebSocketStream<Upgraded>,
     shown: Vec<u8>,
+}
+
+/// What the request asks for, as a WebSocket.
+pub async fn web_socket(request: RequestBuilder) -> WebSocketStream<Upgraded> {
+    let asked = request
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let answer = asked.send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+    WebSocketStream::from_raw_socket(answer.upgrade().await.expect("a connection"), Role::Client, None).await
 }
 
 impl Screen {
     pub async fn open(user: &User<'_>, id: &str, name: &str, query: &str) -> Self {
-        let answer = user
-            .request(Method::GET, &format!("/pods/{id}/terminals/{name}?{query}"))
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .send()
-            .await
-            .expect("an answer");
-        assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-        let upgraded = answer.upgrade().await.expect("a connection");
-        Self { socket: WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await, shown: Vec::new() }
+        let request = user.request(Method::GET, &format!("/pods/{id}/terminals/{name}?{query}"));
+        Self { socket: web_socket(request).await, shown: Vec::new() }
     }
 
     pub async fn types(&mut self, text: &str) {

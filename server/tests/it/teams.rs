@@ -2,22 +2,19 @@
 
 use crate::{
     fleet::{Fleet, User},
-    screen::Screen,
+    screen::{Screen, web_socket},
     stand::{Browser, Stand, browser_of, github_in_peace, location},
 };
 use futures::StreamExt;
 use reqwest::{
     Method,
-    header::{ACCEPT, CONNECTION, CONTENT_TYPE, UPGRADE},
+    header::{ACCEPT, CONTENT_TYPE},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Message, protocol::Role},
-};
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 /// What leaving takes is gone after this.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -406,17 +403,7 @@ const LARGE: usize = 1 << 30;
 
 /// The log of a process, as a page follows it.
 async fn log_of(fleet: &Fleet, browser: &Browser, pod: &str, process: &str) -> WebSocketStream<reqwest::Upgraded> {
-    let following = fleet
-        .page(browser, Method::GET, &format!("/live/pods/{pod}/logs/{process}"))
-        .header(CONNECTION, "Upgrade")
-        .header(UPGRADE, "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(following.status(), 101);
-    WebSocketStream::from_raw_socket(following.upgrade().await.expect("a connection"), Role::Client, None).await
+    web_socket(fleet.page(browser, Method::GET, &format!("/live/pods/{pod}/logs/{process}"))).await
 }
 
 #[tokio::test]
