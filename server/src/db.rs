@@ -17,6 +17,8 @@ const ALIVE: Duration = Duration::from_secs(1);
 const STATEMENT_TIMEOUT: &str = "30s";
 /// A worker that is paused within a transaction holds up whoever takes its pods over, and their users' wishes, no longer than this.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
+/// Compiling a statement takes longer than any of ours runs.
+const JIT: &str = "off";
 
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
@@ -51,7 +53,7 @@ pub async fn is_current(db: &Db) -> Result<bool, sqlx::Error> {
 pub async fn connect(url: &str, connections: u32) -> Result<Db, sqlx::Error> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("pinacle")
-        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT)]);
+        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT), ("jit", JIT)]);
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -94,7 +94,8 @@ pub async fn list_for(
 /// What a team has for pods of this repository, or of none: by name, the repository's before the team's.
 pub async fn reaching(db: impl PgExecutor<'_>, team: TeamId, project: Option<&str>, limit: i64) -> Result<Vec<Secret>, sqlx::Error> {
     let rows: Vec<SecretRow> = sqlx::query_as(secrets!(
-        "WHERE s.team_id = $1 AND (s.project_key IS NULL OR s.project_key = project_key($2)) ORDER BY s.name, s.project_key NULLS LAST LIMIT $3"
+        "WHERE s.team_id = $1 AND (s.project_key IS NULL OR s.project_key = (SELECT project_key($2)))
+         ORDER BY s.name, s.project_key NULLS LAST LIMIT $3"
     ))
     .bind(team.0)
     .bind(project)
@@ -119,7 +120,7 @@ pub async fn projects(db: impl PgExecutor<'_>, team: TeamId, limit: i64) -> Resu
 pub async fn pod_projects(db: impl PgExecutor<'_>, team: TeamId, limit: i64) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT min(repository) FROM pods WHERE team_id = $1 AND repository IS NOT NULL AND status <> 'deleted'
-         GROUP BY project_key(repository) ORDER BY max(created_at) DESC LIMIT $2",
+         GROUP BY project_key ORDER BY max(created_at) DESC LIMIT $2",
     )
     .bind(team.0)
     .bind(limit)
@@ -186,8 +187,8 @@ pub struct Scope {
 
 pub async fn scope(connection: &mut PgConnection, team: TeamId, project: Option<&str>) -> Result<Scope, sqlx::Error> {
     sqlx::query_as(
-        "SELECT count(*) AS of_team, count(*) FILTER (WHERE project_key IS NOT DISTINCT FROM project_key($2)) AS secrets,
-                coalesce(sum(carried) FILTER (WHERE project_key IS NOT DISTINCT FROM project_key($2)), 0)::bigint AS carried
+        "SELECT count(*) AS of_team, count(*) FILTER (WHERE project_key IS NOT DISTINCT FROM (SELECT project_key($2))) AS secrets,
+                coalesce(sum(carried) FILTER (WHERE project_key IS NOT DISTINCT FROM (SELECT project_key($2))), 0)::bigint AS carried
          FROM secrets WHERE team_id = $1",
     )
     .bind(team.0)
@@ -238,7 +239,7 @@ pub async fn lock(connection: &mut PgConnection, id: SecretId) -> Result<Option<
 pub async fn named(db: impl PgExecutor<'_>, team: TeamId, project: Option<&str>, names: &[String]) -> Result<Vec<Lying>, sqlx::Error> {
     sqlx::query_as(
         "SELECT id, name, project_ref, sealed FROM secrets
-         WHERE team_id = $1 AND project_key IS NOT DISTINCT FROM project_key($2) AND name = ANY($3)",
+         WHERE team_id = $1 AND project_key IS NOT DISTINCT FROM (SELECT project_key($2)) AND name = ANY($3)",
     )
     .bind(team.0)
     .bind(project)
@@ -278,7 +279,7 @@ pub async fn for_pod(db: impl PgExecutor<'_>, team: TeamId, repository: Option<&
          FROM (SELECT coalesce(max(seq), 0) AS seq FROM secret_heads WHERE team_id = $1) h
          LEFT JOIN LATERAL (
            SELECT DISTINCT ON (name) id, name, sealed FROM secrets
-           WHERE team_id = $1 AND (project_key IS NULL OR project_key = project_key($2)) ORDER BY name, project_key NULLS LAST) s ON true",
+           WHERE team_id = $1 AND (project_key IS NULL OR project_key = (SELECT project_key($2))) ORDER BY name, project_key NULLS LAST) s ON true",
     )
     .bind(team.0)
     .bind(repository)
@@ -298,7 +299,7 @@ pub async fn for_pod(db: impl PgExecutor<'_>, team: TeamId, repository: Option<&
 pub async fn names_for_pod(db: impl PgExecutor<'_>, team: TeamId, repository: Option<&str>) -> Result<Vec<PodSecret>, sqlx::Error> {
     let rows: Vec<(String, bool)> = sqlx::query_as(
         "SELECT name, bool_or(project_key IS NOT NULL) FROM secrets
-         WHERE team_id = $1 AND (project_key IS NULL OR project_key = project_key($2)) GROUP BY name ORDER BY name",
+         WHERE team_id = $1 AND (project_key IS NULL OR project_key = (SELECT project_key($2))) GROUP BY name ORDER BY name",
     )
     .bind(team.0)
     .bind(repository)
@@ -336,9 +337,8 @@ macro_rules! outdated {
         concat!(
             $head,
             " FROM pods p JOIN secret_changes c ON c.team_id = p.team_id AND c.seq > p.secrets_seen
-              WHERE p.team_id = $1 AND p.status = 'running'
-                AND (c.project_key = project_key(p.repository) OR (c.project_key IS NULL AND NOT EXISTS (
-                  SELECT FROM secrets o WHERE o.team_id = p.team_id AND o.name = c.name AND o.project_key = project_key(p.repository)))) ",
+              LEFT JOIN secrets o ON o.team_id = p.team_id AND o.name = c.name AND o.project_key = p.project_key
+              WHERE p.team_id = $1 AND p.status = 'running' AND (c.project_key = p.project_key OR (c.project_key IS NULL AND o.id IS NULL)) ",
             $tail
         )
     };
@@ -376,9 +376,9 @@ pub async fn outdated_total(db: impl PgExecutor<'_>, team: TeamId) -> Result<i64
 pub async fn running_with(db: impl PgExecutor<'_>, team: TeamId, project: Option<&str>, names: &[String]) -> Result<Vec<(String, i64)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT n.name, count(*) FROM unnest($3::text[]) AS n (name) JOIN pods p ON p.team_id = $1 AND p.status = 'running'
-           AND ($2::text IS NULL OR project_key(p.repository) = project_key($2))
+           AND ($2::text IS NULL OR p.project_key = (SELECT project_key($2)))
          WHERE $2::text IS NOT NULL OR NOT EXISTS (
-           SELECT FROM secrets o WHERE o.team_id = $1 AND o.name = n.name AND o.project_key = project_key(p.repository))
+           SELECT FROM secrets o WHERE o.team_id = $1 AND o.name = n.name AND o.project_key = p.project_key)
          GROUP BY n.name",
     )
     .bind(team.0)
