@@ -4,7 +4,7 @@
 use crate::daemon::admin::{Admin, AdminRequest};
 use crate::{
     frame::{DATA_CHUNK, Frame, FrameError, FrameReader, MAX_PAYLOAD},
-    inside::{Ask, What},
+    inside::{Ask, Question, What},
     protocol::{
         Command, ExecSpec, GitCredential, GitOverSsh, HostError, Installation, JoinReply, JoinRequest, PROTOCOL, PodConfig, PodReport, ProcessSpec,
         PtySize, Reply, Request, StreamInput, StreamOutput,
@@ -100,7 +100,7 @@ fn commands() -> Vec<Command> {
         git_name: "a".into(),
         git_email: "b".into(),
         ssh_private_key: Some("-----BEGIN x".into()),
-        git_credential: Some(GitCredential { origin: "https://github.com".into(), username: "u".into(), token: "t".into() }),
+        git_credential: Some(GitCredential { origin: "https://github.com".into(), repository: "owner/site".into() }),
         git_over_ssh: Some(repository()),
     };
     let process =
@@ -137,6 +137,7 @@ fn commands() -> Vec<Command> {
         Command::WriteFile { pod, path: "x".into(), bytes: 1 },
         Command::ProcessLog { pod, name },
         Command::Connect { pod, port: 80, window: true },
+        Command::Questions,
     ]
 }
 
@@ -164,6 +165,8 @@ fn samples() -> Vec<Value> {
     all.extend([
         json!({ "token": token, "what": "ping" }),
         json!({ "token": token, "what": "shutdown" }),
+        json!({ "token": token, "what": "questions" }),
+        json!({ "id": 1 }),
         json!({ "is": "done" }),
         json!({ "is": "streaming" }),
         json!({ "is": "hello", "protocol": PROTOCOL, "version": "1", "host_id": POD, "installation": installation, "boot_id": POD }),
@@ -176,6 +179,9 @@ fn samples() -> Vec<Value> {
         json!({ "stream": "eof" }),
         json!({ "stream": "taken", "bytes": 1 }),
         json!({ "stream": "signal", "signal": 2 }),
+        json!({ "stream": "answer", "id": 1, "answer": { "credential": { "username": "u", "token": "t" } } }),
+        json!({ "stream": "answer", "id": 1, "answer": { "refused": { "why": "w" } } }),
+        json!({ "stream": "question", "id": 1, "pod": POD }),
         named("stream", "report", &report),
         json!({ "stream": "file_info", "bytes": 1 }),
         json!({ "stream": "typed", "bytes": 1 }),
@@ -208,8 +214,13 @@ fn judged(bytes: &Bytes) {
     if let Some(Ask { what: What::Command(command), .. }) = spoken::<Ask>(bytes) {
         checked(&command);
     }
+    if let Some(StreamInput::Answer { answer, .. }) = spoken::<StreamInput>(bytes)
+        && let Err(error) = valid::git_answer(&answer)
+    {
+        assert!(!error.message.is_empty());
+    }
+    spoken::<Question>(bytes);
     spoken::<Reply>(bytes);
-    spoken::<StreamInput>(bytes);
     spoken::<StreamOutput>(bytes);
     spoken::<PodReport>(bytes);
     spoken::<HostError>(bytes);
@@ -280,16 +291,19 @@ proptest! {
 
     /// Of ssh and git, which would take a line for an order, and of a shell's environment.
     #[test]
-    fn what_ends_in_a_configuration_stays_on_its_line(field in 0u8..5, text in "[-a-z0-9.:/@+= \"'#;$%\\\\\n\r\t\0]{1,6}") {
+    fn what_ends_in_a_configuration_stays_on_its_line(field in 0u8..7, text in "[-a-z0-9.:/@+= \"'#;$%\\\\\n\r\t\0]{1,6}") {
         let (mut git, mut term) = (repository(), "xterm".to_owned());
+        let mut credential = GitCredential { origin: git.origin.clone(), repository: git.repository.clone() };
         match field {
             0 => git.host.clone_from(&text),
             1 => git.repository = format!("owner/{text}"),
             2 => git.origin = format!("https://{text}"),
             3 => git.host_keys = vec![format!("ssh-ed25519 {text}")],
+            4 => credential.repository = format!("owner/{text}"),
+            5 => credential.origin = format!("https://{text}"),
             _ => term.clone_from(&text),
         }
-        let config = PodConfig { git_over_ssh: Some(git), ..PodConfig::default() };
+        let config = PodConfig { git_over_ssh: Some(git), git_credential: Some(credential), ..PodConfig::default() };
         let exec = ExecSpec {
             argv: vec!["true".into()],
             env: BTreeMap::new(),
@@ -341,7 +355,7 @@ fn the_samples_are_what_is_spoken_and_leave_nothing_out() {
     }
     for sample in samples() {
         let mut said = vec![again::<Request>(&sample), again::<Ask>(&sample), again::<Reply>(&sample), again::<StreamInput>(&sample)];
-        said.extend([again::<StreamOutput>(&sample), again::<PodReport>(&sample), again::<HostError>(&sample)]);
+        said.extend([again::<StreamOutput>(&sample), again::<Question>(&sample), again::<PodReport>(&sample), again::<HostError>(&sample)]);
         said.extend([again::<JoinRequest>(&sample), again::<JoinReply>(&sample)]);
         #[cfg(feature = "daemon")]
         said.push(again::<AdminRequest>(&sample));

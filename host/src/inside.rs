@@ -1,5 +1,5 @@
 //! What the daemon asks of a pod's PID 1: the control plane's own commands, behind a token that is new with every boot.
-//! One connection carries one question; the answer has the shape that `protocol` gives it.
+//! One connection carries one of them; the answer has the shape that `protocol` gives it.
 
 use crate::protocol::Command;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ pub const DEV_UID: u32 = 1000;
 pub const DEV_HOME: &str = "/home/dev";
 /// How long a connection may take to say what it wants.
 pub const ASK_DEADLINE: Duration = Duration::from_secs(10);
+/// Questions of one pod that wait for their answers.
+pub const QUESTIONS_AT_ONCE: usize = 8;
 /// How long processes have between SIGTERM and the end of the sandbox.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
@@ -46,7 +48,17 @@ pub enum What {
     Ping,
     /// SIGTERM to everything, [`SHUTDOWN_GRACE`], then the end.
     Shutdown,
+    /// What do you want to know? From now on PID 1 says a [`Question`] whenever it has one, and is answered by
+    /// `protocol::StreamInput::Answer`. What was not answered on an earlier connection is asked again.
+    Questions,
     Command(Box<Command>),
+}
+
+/// PID 1 wants what its git signs in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub id: u64,
 }
 
 impl fmt::Debug for Ask {

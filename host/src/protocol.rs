@@ -13,7 +13,7 @@ use uuid::Uuid;
 use zeroize::Zeroize;
 
 /// Version of this protocol; a host that speaks another one is not used.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Which installation of Pinacle a host belongs to. The epoch rises by one when the database is restored
 /// from a copy, so that a host that has seen newer wishes is not driven by older ones.
@@ -126,6 +126,10 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         window: bool,
     },
+    /// Stream, of the host: a `StreamOutput::Question` whenever git in one of its pods is to sign in, answered by
+    /// `StreamInput::Answer`. Of several control planes that listen, one is asked, and another where that one goes before it has
+    /// answered. Ended when the connection is.
+    Questions,
 }
 
 /// What a pod gets to know. Values are secret: neither `Debug` nor a log shows them, and their memory is wiped.
@@ -138,7 +142,7 @@ pub struct PodConfig {
     /// OpenSSH private key for the pod's repository, if it has one.
     #[serde(default)]
     pub ssh_private_key: Option<SecretText>,
-    /// `https` user name and token for git's credential helper: (host, user, token).
+    /// Where git asks for a token, if it is to have one.
     #[serde(default)]
     pub git_credential: Option<GitCredential>,
     /// Where the pod's repository is reached with that key.
@@ -162,17 +166,34 @@ pub struct GitOverSsh {
     pub host_keys: Vec<String>,
 }
 
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// One repository that git reaches over https: whenever it is to sign in there, it asks the control plane. It does not for others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GitCredential {
-    /// Scheme and authority the token is for, such as `https://github.com`.
+    /// Scheme and authority of its address, such as `https://github.com`.
     pub origin: String,
-    pub username: String,
-    pub token: SecretText,
+    /// `owner/name`.
+    pub repository: String,
+}
+
+/// What git is told that has asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GitAnswer {
+    /// What it signs in with; good for a short time, and for the one repository.
+    Credential { username: String, token: SecretText },
+    /// It gets nothing. Why, and what helps, for whoever reads what git prints; one line.
+    Refused { why: String },
+}
+
+impl GitAnswer {
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self::Refused { why: why.into() }
+    }
 }
 
 /// Wiped when it is let go of.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretText(String);
 
@@ -246,9 +267,9 @@ impl fmt::Debug for PodConfig {
     }
 }
 
-impl fmt::Debug for GitCredential {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GitCredential").field("origin", &self.origin).finish_non_exhaustive()
+        f.write_str("[secret]")
     }
 }
 
@@ -475,6 +496,11 @@ pub enum StreamInput {
     Signal {
         signal: i32,
     },
+    /// To the question of this id; also from the daemon to the PID 1 that asks. What comes too late is let go of.
+    Answer {
+        id: u64,
+        answer: GitAnswer,
+    },
 }
 
 /// JSON frames that the host sends within a stream.
@@ -494,6 +520,11 @@ pub enum StreamOutput {
     /// since the pod has started.
     Typed {
         bytes: Option<u64>,
+    },
+    /// Git in this pod is to sign in at its repository. The pod is the daemon's word, not the pod's own.
+    Question {
+        id: u64,
+        pod: Uuid,
     },
     /// The end. `code` is None when it was ended by a signal or timed out.
     Exit {

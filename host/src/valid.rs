@@ -1,6 +1,6 @@
 //! Rules for what arrives over the wire. The control plane has parsed it all before; the host trusts nothing.
 
-use crate::protocol::{Command, ExecSpec, GitOverSsh, HostError, HostErrorCode, PodConfig, ProcessSpec};
+use crate::protocol::{Command, ExecSpec, GitAnswer, GitOverSsh, HostError, HostErrorCode, PodConfig, ProcessSpec};
 
 pub const DISK_BYTES: std::ops::RangeInclusive<u64> = (64 << 20)..=(1 << 40);
 pub const MEMORY_BYTES: std::ops::RangeInclusive<u64> = (128 << 20)..=(1 << 40);
@@ -16,6 +16,8 @@ pub const MAX_PATH: usize = 4096;
 pub const MAX_FILE: u64 = 1 << 30;
 pub const EXEC_SECONDS: std::ops::RangeInclusive<u32> = 1..=604_800;
 const MAX_LINE: usize = 512;
+const MAX_TOKEN: usize = 4096;
+const MAX_WORDS: usize = 1024;
 const MAX_HOST_KEYS: usize = 16;
 const MAX_HOST_KEY: usize = 4096;
 
@@ -24,7 +26,7 @@ type Checked = Result<(), HostError>;
 /// Whether every value of the command is one that may be.
 pub fn command(command: &Command) -> Checked {
     match command {
-        Command::Hello | Command::Inventory => Ok(()),
+        Command::Hello | Command::Inventory | Command::Questions => Ok(()),
         Command::Stop { .. } | Command::Orphan { .. } | Command::Delete { .. } | Command::Discard { .. } => Ok(()),
         Command::Pod { .. } | Command::Watch { .. } | Command::Terminals { .. } | Command::Network { .. } => Ok(()),
         Command::Layer { disk_bytes, .. } => check(DISK_BYTES.contains(disk_bytes), "a disk of that size"),
@@ -61,29 +63,45 @@ fn pod_config(config: &PodConfig) -> Checked {
         check(key.len() <= MAX_ENV_VALUE && key.starts_with("-----BEGIN ") && !key.contains('\0'), "that SSH key")?;
     }
     if let Some(credential) = &config.git_credential {
-        let authority = credential.origin.strip_prefix("https://").or_else(|| credential.origin.strip_prefix("http://")).unwrap_or("");
-        let plain = !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
-        check(plain && credential.origin.len() <= MAX_LINE, "that origin of a git credential")?;
-        for value in [&credential.username, &credential.token] {
-            check(value.len() <= MAX_ENV_VALUE && !value.contains(['\0', '\n', '\r']), "a git credential of several lines")?;
-        }
+        check(is_origin(&credential.origin), "that origin of a git credential")?;
+        check(is_repository(&credential.repository), "that name of a repository")?;
     }
     config.git_over_ssh.as_ref().map_or(Ok(()), git_over_ssh)
 }
 
 fn git_over_ssh(git: &GitOverSsh) -> Checked {
     check(is_authority(&git.host, "-.:") && git.host.len() <= MAX_LINE && git.port > 0, "that address of a git server")?;
-    let origin = git.origin.strip_prefix("https://").or_else(|| git.origin.strip_prefix("http://")).unwrap_or("");
-    check(is_authority(origin, "-.:[]") && git.origin.len() <= MAX_LINE, "that origin of a repository")?;
-    let part = |text: &str| is_authority(text, "-._") && !text.starts_with('-') && text != "." && text != "..";
-    let named = git.repository.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name));
-    check(named && git.repository.len() <= MAX_LINE, "that name of a repository")?;
+    check(is_origin(&git.origin), "that origin of a repository")?;
+    check(is_repository(&git.repository), "that name of a repository")?;
     check((1..=MAX_HOST_KEYS).contains(&git.host_keys.len()), "a git server without keys, or with so many")?;
     let key = |line: &String| {
         let fine = |word: &str| is_authority(word, "-.@+/=");
         line.len() <= MAX_HOST_KEY && line.split_once(' ').is_some_and(|(kind, data)| fine(kind) && fine(data))
     };
     check(git.host_keys.iter().all(key), "that key of a git server")
+}
+
+/// Whether it can be passed on to git, and shown, a line each.
+pub fn git_answer(answer: &GitAnswer) -> Checked {
+    match answer {
+        GitAnswer::Credential { username, token } => {
+            let word = |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+            check(word(username, MAX_LINE) && word(token, MAX_TOKEN), "that credential for git")
+        }
+        GitAnswer::Refused { why } => check(why.len() <= MAX_WORDS && !why.contains(char::is_control), "those words for git"),
+    }
+}
+
+/// Scheme and authority, such as `https://github.com`.
+fn is_origin(text: &str) -> bool {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or("");
+    is_authority(authority, "-.:[]") && text.len() <= MAX_LINE
+}
+
+/// `owner/name`.
+fn is_repository(text: &str) -> bool {
+    let part = |text: &str| is_authority(text, "-._") && !text.starts_with('-') && text != "." && text != "..";
+    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name)) && text.len() <= MAX_LINE
 }
 
 /// Letters, digits and these, at least one.
@@ -182,13 +200,34 @@ mod tests {
     }
 
     #[test]
-    fn a_git_origin_cannot_leave_its_section_of_the_configuration() {
+    fn a_git_credential_cannot_leave_its_section_of_the_configuration() {
         let mut config = PodConfig::default();
-        for (origin, fine) in
-            [("https://github.com", true), ("http://github.pinacle.test:80", true), ("https://a\"]\n[core]", false), ("https://", false)]
+        for (origin, repository, fine) in [
+            ("https://github.com", "owner/site.js", true),
+            ("http://github.pinacle.test:80", "owner/site", true),
+            ("https://a\"]\n[core]", "owner/site", false),
+            ("https://", "owner/site", false),
+            ("https://github.com", "owner/site\"]\n[core]", false),
+            ("https://github.com", "owner", false),
+            ("https://github.com", "owner/../other", false),
+        ] {
+            config.git_credential = Some(crate::protocol::GitCredential { origin: origin.into(), repository: repository.into() });
+            assert_eq!(pod_config(&config).is_ok(), fine, "{origin} {repository}");
+        }
+    }
+
+    #[test]
+    fn what_git_is_answered_stays_on_its_line() {
+        let credential = |username: &str, token: &str| GitAnswer::Credential { username: username.into(), token: token.into() };
+        assert!(git_answer(&credential("x-access-token", "ghs_0")).is_ok());
+        for broken in
+            [credential("", "t"), credential("u", ""), credential("u", "t\nquit=1"), credential("u\0", "t"), credential("u", &"t".repeat(5000))]
         {
-            config.git_credential = Some(crate::protocol::GitCredential { origin: origin.into(), username: "u".into(), token: "t".into() });
-            assert_eq!(pod_config(&config).is_ok(), fine, "{origin}");
+            assert!(git_answer(&broken).is_err(), "{broken:?}");
+        }
+        assert!(git_answer(&GitAnswer::refused("Somebody’s words.")).is_ok());
+        for broken in ["a\nb".to_owned(), "\u{1b}[2J".into(), "x".repeat(1025)] {
+            assert!(git_answer(&GitAnswer::refused(broken)).is_err());
         }
     }
 

@@ -1,9 +1,18 @@
 //! `ControlPlane`: what every noun's `access.rs` implements its trait on.
 
 use crate::{
-    account::TokenKeys, config::Config, crypto::Sealer, db::Db, gateway::Identity, github::GitHub, news::News, pods::turns::Turns, ssh::Connections,
+    account::TokenKeys,
+    config::Config,
+    crypto::Sealer,
+    db::Db,
+    gateway::Identity,
+    github::GitHub,
+    news::News,
+    pods::{git_token::Tokens, turns::Turns},
+    ssh::Connections,
 };
 use std::{ops::Deref, sync::Arc};
+use tokio::sync::Notify;
 
 /// The parts of one running control plane.
 pub struct Parts {
@@ -17,6 +26,9 @@ pub struct Parts {
     /// Of the SSH gateway, where there is one.
     pub gateway: Option<Identity>,
     pub turns: Turns,
+    pub git_tokens: Tokens,
+    /// A host answers that did not.
+    pub host_back: Notify,
 }
 
 /// A handle to the parts; cheap to clone, so that streams and jobs have one of their own.

@@ -10,13 +10,14 @@ use crate::{
     jobs,
     listen::{self, Sockets},
     news::News,
-    pods::turns::Turns,
+    pods::{git_token::Tokens, turns::Turns},
     ssh::{Connections, SshError},
     web::{self, AppState},
 };
 use std::io;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::Notify,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,19 @@ async fn parts(config: Config) -> Result<ControlPlane, StartError> {
     let db = db::open(&config).await?;
     let token_keys = TokenKeys::load(&db, &sealer).await?;
     let gateway = gateway::Identity::of(&config)?;
-    Ok(ControlPlane::new(Parts { config, db, sealer, token_keys, github, news: News::default(), connections, gateway, turns: Turns::default() }))
+    Ok(ControlPlane::new(Parts {
+        config,
+        db,
+        sealer,
+        token_keys,
+        github,
+        news: News::default(),
+        connections,
+        gateway,
+        turns: Turns::default(),
+        git_tokens: Tokens::default(),
+        host_back: Notify::new(),
+    }))
 }
 
 /// Cancelled by SIGTERM or SIGINT.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub enum GitWay {
     /// Over ssh, with a key of the pod's own that reads and writes this one repository.
     DeployKey,
-    /// Over https, with a token that is good for this one repository and for an hour, and is replaced before it ends.
+    /// Over https, with a token for this one repository, asked for whenever git signs in.
     AppToken,
     /// Over https, without signing in: what everybody may read can be cloned, nothing can be pushed.
     Anonymous,

@@ -8,6 +8,7 @@ mod client;
 mod door;
 mod https;
 mod life;
+mod questions;
 mod report;
 mod session;
 mod store;
@@ -28,6 +29,7 @@ use crate::{
     },
     protocol::HostError,
 };
+use questions::Questions;
 use std::{
     collections::HashMap,
     fs,
@@ -102,6 +104,7 @@ pub struct Daemon {
     facts: Facts,
     joined: RwLock<Option<Joined>>,
     pods: Mutex<HashMap<Uuid, Arc<Pod>>>,
+    questions: Questions,
 }
 
 /// One pod that this host has heard of.
@@ -182,7 +185,8 @@ pub async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let joined = store.joined()?;
     let network = Network::new(&options.prefix);
     let ground = Ground { image: options.image.clone(), init: options.init.clone(), runsc, cgroups, program: std::env::current_exe()? };
-    let daemon = Arc::new(Daemon { options, ground, network, store, orphans, facts, joined: RwLock::new(joined), pods: Mutex::default() });
+    let (joined, pods, questions) = (RwLock::new(joined), Mutex::default(), Questions::default());
+    let daemon = Arc::new(Daemon { options, ground, network, store, orphans, facts, joined, pods, questions });
     adopt::adopt(&daemon).await.map_err(describe)?;
 
     let unix = door::listen(&daemon)?;

@@ -38,7 +38,11 @@ where
             Ok(Asked::Admin(request)) => admin::answer(&daemon, request).await,
             Ok(Asked::Hello) => Ok(Reply::Hello(daemon.hello())),
             Ok(Asked::Stream(command)) => {
-                if let Err(error) = stream::serve(&daemon, command, input, write).await {
+                let served = match command {
+                    Command::Questions => daemon.questions.listen(input, write).await,
+                    command => stream::serve(&daemon, command, input, write).await,
+                };
+                if let Err(error) = served {
                     tracing::debug!(%error, "a stream ended");
                 }
                 return;
@@ -101,7 +105,8 @@ fn understand(daemon: &Daemon, frame: &Frame, root: bool) -> Result<Asked, HostE
         | Command::ReadFile { .. }
         | Command::WriteFile { .. }
         | Command::ProcessLog { .. }
-        | Command::Connect { .. }) => Asked::Stream(command),
+        | Command::Connect { .. }
+        | Command::Questions) => Asked::Stream(command),
         command => Asked::Unary(command),
     })
 }

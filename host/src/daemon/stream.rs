@@ -22,7 +22,7 @@ use uuid::Uuid;
 const FIRST_DEADLINE: Duration = Duration::from_secs(20);
 /// For the end of a sandbox to be written down, after its streams have ended.
 const END_DEADLINE: Duration = Duration::from_secs(15);
-/// For one frame towards a control plane that takes nothing.
+/// For one frame towards who takes nothing.
 const WRITE_DEADLINE: Duration = Duration::from_secs(120);
 /// For the control plane to close after the last frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -179,7 +179,7 @@ where
     }
 }
 
-async fn write<W: AsyncWrite + Unpin>(output: &mut W, value: &impl Serialize) -> Result<(), FrameError> {
+pub(super) async fn write<W: AsyncWrite + Unpin>(output: &mut W, value: &impl Serialize) -> Result<(), FrameError> {
     pass(output, &Frame::json(value)?).await
 }
 

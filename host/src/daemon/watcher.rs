@@ -1,4 +1,4 @@
-//! Notices a sandbox that ends by itself: killed for want of memory, or crashed.
+//! Notices a sandbox that ends by itself: killed for want of memory, or crashed. Until then it is listened to.
 
 use super::{Daemon, Pod};
 use crate::pod::sandbox::Running;
@@ -18,16 +18,23 @@ impl Daemon {
     /// Watches over one sandbox until its end, whoever brings that about.
     pub(super) fn watch_over(self: Arc<Self>, pod: Arc<Pod>, running: Arc<Running>) {
         tokio::spawn(async move {
-            if let Err(error) = ended(running.pid).await {
-                tracing::debug!(pod = %pod.place.id, %error, "no file descriptor of a sandbox's process: looking instead");
-            }
-            while running.is_alive() {
-                tokio::time::sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = until_ended(&pod, &running) => {}
+                () = self.hear(pod.place.id, &running) => {}
             }
             if let Err(error) = self.bury(&pod, &running).await {
                 tracing::error!(pod = %pod.place.id, %error, output = error.output, "what a sandbox left could not be cleared away");
             }
         });
+    }
+}
+
+async fn until_ended(pod: &Pod, running: &Running) {
+    if let Err(error) = ended(running.pid).await {
+        tracing::debug!(pod = %pod.place.id, %error, "no file descriptor of a sandbox's process: looking instead");
+    }
+    while running.is_alive() {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -1,14 +1,12 @@
 //! Puts keys, secrets and git identity in place.
 
-use super::{Pod, boot};
+use super::{Pod, boot, credential};
 use crate::{
-    inside::DEV_UID,
-    protocol::{GitOverSsh, HostError, HostErrorCode, PodConfig},
+    inside::{DEV_UID, INIT_PROGRAM},
+    protocol::{GitCredential, GitOverSsh, HostError, HostErrorCode, PodConfig},
 };
 use std::{fmt::Write, io, path::Path, sync::PoisonError};
 
-/// Asks for the file that `Configure` wrote; git calls it for the one origin only.
-const CREDENTIAL_HELPER: &str = "!f() { test \\\"$1\\\" != get || cat /run/pinacle/git-credential; }; f";
 /// What ssh calls the server of the pod's repository: nothing else goes by this name, so that the pod's key is shown to it alone.
 const REPOSITORY_HOST: &str = "pinacle-repository";
 const PROFILE: &str = "[ ! -r /run/pinacle/env ] || . /run/pinacle/env\n";
@@ -24,8 +22,6 @@ fn write_all(config: &PodConfig) -> io::Result<()> {
     boot::write(&secrets.join("env"), shell_exports(config).as_bytes(), 0o400, DEV_UID)?;
     boot::write(Path::new("/etc/profile.d/pinacle.sh"), PROFILE.as_bytes(), 0o644, 0)?;
     secret(&secrets.join("ssh_key"), config.ssh_private_key.as_ref().map(|key| format!("{}\n", key.trim_end())))?;
-    let credential = config.git_credential.as_ref().map(|c| format!("username={}\npassword={}\n", c.username, c.token.as_str()));
-    secret(&secrets.join("git-credential"), credential)?;
     public(&secrets.join("known_hosts"), config.git_over_ssh.as_ref().map(known_hosts))?;
     boot::write(Path::new("/etc/gitconfig"), git_config(config).as_bytes(), 0o644, 0)?;
     std::fs::create_dir_all("/etc/ssh/ssh_config.d")?;
@@ -67,8 +63,15 @@ fn git_config(config: &PodConfig) -> String {
     if !config.git_name.is_empty() {
         let _ = writeln!(text, "[user]\n\tname = {}\n\temail = {}", git_quote(&config.git_name), git_quote(&config.git_email));
     }
-    if let Some(credential) = &config.git_credential {
-        let _ = writeln!(text, "[credential \"{}\"]\n\thelper = \"{CREDENTIAL_HELPER}\"", credential.origin);
+    if let Some(GitCredential { origin, repository }) = &config.git_credential {
+        // The one repository, so that what its owner has configured for others is asked about them as ever. Its path is passed on.
+        for end in ["", ".git"] {
+            let _ = writeln!(
+                text,
+                "[credential \"{origin}/{repository}{end}\"]\n\thelper = {INIT_PROGRAM} {helper}\n\tuseHttpPath = true",
+                helper = credential::HELPER
+            );
+        }
     }
     if let Some(git) = &config.git_over_ssh {
         // With `.git`, which ends the name: git compares beginnings.
@@ -145,6 +148,33 @@ mod tests {
             assert_eq!(rewritten(other), other);
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn git_asks_for_a_token_at_its_repository_alone() {
+        let credential = GitCredential { origin: "https://github.com".into(), repository: "owner/site".into() };
+        let config = PodConfig { git_credential: Some(credential), ..PodConfig::default() };
+        let file = std::env::temp_dir().join(format!("pinacle-git-credential-{}", std::process::id()));
+        std::fs::write(&file, git_config(&config)).unwrap();
+        let configured = |key: &str, address: &str| {
+            let mut git = std::process::Command::new("git");
+            git.args(["config", "--file"]).arg(&file).args(["--get-urlmatch", key, address]);
+            String::from_utf8(git.output().unwrap().stdout).unwrap().trim().to_owned()
+        };
+        for own in ["https://github.com/owner/site.git", "https://github.com/owner/site", "https://github.com/owner/site.git/info/lfs"] {
+            assert_eq!(configured("credential.helper", own), "/.pinacle/init git-credential");
+            assert_eq!(configured("credential.usehttppath", own), "true");
+        }
+        for other in
+            ["https://github.com", "https://github.com/owner/site-two.git", "https://github.com/owner/other.git", "https://git.test/owner/site.git"]
+        {
+            assert_eq!(
+                (configured("credential.helper", other), configured("credential.usehttppath", other)),
+                (String::new(), String::new()),
+                "{other}"
+            );
+        }
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]

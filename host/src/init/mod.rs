@@ -3,6 +3,7 @@
 mod boot;
 mod children;
 mod configure;
+mod credential;
 mod exec;
 mod files;
 mod health;
@@ -17,6 +18,7 @@ mod serve;
 mod sessions;
 mod shell;
 mod shutdown;
+mod socket;
 mod sudo;
 mod terminal;
 mod typist;
@@ -39,6 +41,7 @@ pub struct Pod {
     children: Arc<Children>,
     processes: Processes,
     clients: typist::Clients,
+    questions: credential::Questions,
     /// As last configured; exec, terminals and processes get its environment.
     config: Arc<Mutex<PodConfig>>,
 }
@@ -49,7 +52,7 @@ impl Pod {
     }
 }
 
-/// `pinacle-init` as PID 1, or (as `dev`) its helper for files.
+/// `pinacle-init` as PID 1, or (as `dev`) its helper for files, or git's for credentials.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args();
     if arguments.next().is_some_and(|name| name.rsplit('/').next() == Some("sudo")) {
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
     match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
         (Some(files::READ), Some(path), None) => return files::read_helper(&path),
         (Some(files::WRITE), Some(path), Some(bytes)) => return files::write_helper(&path, &bytes),
+        (Some(credential::HELPER), Some(operation), None) => return credential::run(&operation),
         _ => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -85,10 +89,12 @@ async fn run() -> io::Result<()> {
     let children = Children::start()?;
     let config = Arc::<Mutex<PodConfig>>::default();
     let processes = Processes::new(children.clone(), boot.address, config.clone());
-    let pod = Arc::new(Pod { boot, children, processes, clients: typist::Clients::default(), config });
+    let (clients, questions) = (typist::Clients::default(), credential::Questions::default());
+    let pod = Arc::new(Pod { boot, children, processes, clients, questions, config });
     sudo::install()?;
     tokio::select! {
         ended = serve::serve(pod.clone()) => ended,
-        ended = sudo::serve(pod) => ended,
+        ended = sudo::serve(pod.clone()) => ended,
+        ended = credential::serve(pod) => ended,
     }
 }

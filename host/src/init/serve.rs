@@ -80,6 +80,7 @@ async fn answer(pod: Arc<Pod>, socket: TcpStream) -> Result<(), Gone> {
             unary(connection, Ok(Reply::Done)).await?;
             std::process::exit(0);
         }
+        What::Questions => pod.questions.tell(connection).await,
         What::Command(command) => match valid::command(&command) {
             Ok(()) => perform(pod, connection, *command).await,
             Err(error) => unary(connection, Err(error)).await,

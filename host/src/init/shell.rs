@@ -70,7 +70,7 @@ pub async fn run(pod: &Pod, mut connection: Connection, spec: ExecSpec, size: Pt
                         }
                     }
                     // A terminal has no end of input but the one that is typed.
-                    Ok(StreamInput::Eof) | Err(_) => {}
+                    Ok(StreamInput::Eof | StreamInput::Answer { .. }) | Err(_) => {}
                 },
                 Ok(None) | Err(_) => return Err(Gone),
             }

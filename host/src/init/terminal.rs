@@ -145,7 +145,7 @@ pub async fn attach(pod: &Pod, mut connection: Connection, name: &str, cols: u16
                         return connection.finish(Ok(exit_output(None, false))).await;
                     }
                     // What runs in it has a key for that.
-                    Ok(StreamInput::Signal { .. }) | Err(_) => {}
+                    Ok(StreamInput::Signal { .. } | StreamInput::Answer { .. }) | Err(_) => {}
                 },
                 Ok(None) | Err(_) => return leave(&pty, typing).await,
             }

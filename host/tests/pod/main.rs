@@ -1,6 +1,7 @@
 //! Pods on a real host: namespaces, nftables, ext4, gVisor. Needs the test stack (`make test` brings it up); says so and passes
 //! where the stack has no pod hosts.
 
+mod credential;
 mod disk;
 mod faults;
 mod fence;

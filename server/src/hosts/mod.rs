@@ -5,6 +5,7 @@ mod adopt;
 pub mod cli;
 mod join;
 pub mod link;
+pub mod questions;
 pub mod store;
 
 pub use join::join;

@@ -63,6 +63,9 @@ async fn heard(control: &ControlPlane, host: &HostTarget, inventory: &Inventory)
         tell(&mut tx, host.id).await?;
     }
     tx.commit().await?;
+    if was_silent {
+        control.host_back.notify_one();
+    }
     let ago = if was_silent { Duration::ZERO } else { AGAIN_AFTER };
     for pod in pods::store::failed_by_silence(&control.db, host.id, ago).await? {
         let mut tx = control.db.begin().await?;

@@ -58,6 +58,7 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
     all.spawn(pods.run(stop.clone()));
     all.spawn(fleet.run(stop.clone()));
     all.spawn(github.run(stop.clone()));
-    all.spawn(fleet::clock(control.db.clone(), stop));
+    all.spawn(fleet::clock(control.db.clone(), stop.clone()));
+    all.spawn(hosts::questions::listen(control, stop));
     while all.join_next().await.is_some() {}
 }

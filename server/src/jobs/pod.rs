@@ -9,7 +9,6 @@ use super::{
 use crate::{
     control::ControlPlane,
     pods::{
-        git_access,
         store::{self, PodRow, Release, Seen},
         wishes,
     },
@@ -80,7 +79,7 @@ impl PodJob {
         let Some(row) = claimed else {
             return if store::get(&self.control.db, id).await?.is_some() { Err(Halt::Lost) } else { Ok(Progress::Settled) };
         };
-        if row.status() == PodStatus::Deleted || !(row.is_behind() || set_up_pod::is_due(&row) || git_access::is_due(&row)) {
+        if row.status() == PodStatus::Deleted || !(row.is_behind() || set_up_pod::is_due(&row)) {
             return Ok(Progress::Settled);
         }
         let run = Run { control: &self.control, context, pod: id, generation: row.generation };
@@ -114,8 +113,7 @@ impl PodJob {
             Desired::Stopped => stop_pod::run(self, run, row).await,
             Desired::Running => {
                 let host = provision_pod::run(self, run, row).await?;
-                // Where only its git was due, what was set up is left alone.
-                if row.is_behind() || set_up_pod::is_due(row) { set_up_pod::run(run, &host).await } else { Ok(()) }
+                set_up_pod::run(run, &host).await
             }
         }
     }

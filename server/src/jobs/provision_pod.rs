@@ -37,8 +37,6 @@ const BOOT: Duration = Duration::from_secs(60);
 const LOOK_BEFORE_RESTART: Duration = Duration::from_secs(3);
 /// How soon a machine that was slow to answer is asked again.
 const SLOW_AGAIN: Duration = Duration::from_secs(30);
-/// What waits for a host that does not answer, or takes no commands, is looked at again so soon.
-const SILENT_AGAIN: Duration = Duration::from_secs(5);
 /// How soon a pod that found no room looks again.
 const ROOM_AGAIN: Duration = Duration::from_secs(3);
 /// A machine that ended by itself so often within an hour is not started again without being asked for.
@@ -51,17 +49,6 @@ pub async fn run(job: &PodJob, run: &Run<'_>, row: &PodRow) -> Result<HostTarget
         return Err(Halt::Final(failure("reserve", "host_lost", message, "Delete the pod and create it again.")));
     }
     if let Some(host) = runs_already(run, row).await? {
-        if git_access::is_due(row) {
-            if !store::git_tried(&run.control.db, run.pod, run.lease()).await? {
-                return Err(Halt::Lost);
-            }
-            match configure(run, row, &host, JobStep::Keys).await {
-                Err(halt @ (Halt::Lost | Halt::Database(_))) => return Err(halt),
-                // What it has is good for a while yet, and it is due again in a minute.
-                Err(halt) => tracing::warn!(?halt, pod = %run.pod, "a pod's access to its repository could not be renewed"),
-                Ok(_) => {}
-            }
-        }
         run.observe(running(run)).await?;
         return Ok(host);
     }
@@ -108,11 +95,6 @@ async fn runs_already(run: &Run<'_>, row: &PodRow) -> Result<Option<HostTarget>,
         Err(_) if restart => Ok(None),
         // Nobody has wished anything of the machine: what runs there goes on.
         Err(LinkError::Host(error)) if error.code == HostErrorCode::Timeout && !row.is_behind() => Err(Halt::Later { after: SLOW_AGAIN, why: None }),
-        // Only its git is due, which the sweep sees to once more.
-        Err(error) if !answers_for_the_pod(&error) && !row.is_behind() && !set_up_pod::is_due(row) => {
-            store::git_tried(&run.control.db, run.pod, run.lease()).await?;
-            Err(Halt::Later { after: SILENT_AGAIN, why: None })
-        }
         // Not there, or there and hung: the host's own command for a sandbox decides without asking it.
         Ok(_) => Ok(None),
         Err(error) if answers_for_the_pod(&error) => Ok(None),
@@ -227,14 +209,14 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
 }
 
 /// Tells a pod that runs already, its git's way settled once more; where that can't be, it keeps what it has. What it gets of its team's
-/// secrets goes with it, but what runs in it was started with those of its boot: it stays marked until it is restarted. Answers in words
-/// with the way that git takes; a failure is `step`'s.
-pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep) -> Result<String, Halt> {
+/// secrets goes with it, but what runs in it was started with those of its boot: it stays marked until it is restarted. A failure is
+/// `step`'s.
+pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep) -> Result<(), Halt> {
     match git_access::settle(run.control, row, run.lease(), true).await {
-        Ok(way) => tell(run, host, step, gather(run, row, step, way).await?).await.map(|(words, _)| words),
+        Ok(way) => tell(run, host, step, gather(run, row, step, way).await?).await.map(drop),
         Err(error) => {
             tracing::warn!(%error, pod = %run.pod, "how the pod's git reaches GitHub could not be settled anew");
-            Ok(String::new())
+            Ok(())
         }
     }
 }

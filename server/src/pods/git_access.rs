@@ -1,39 +1,34 @@
 //! Settles how git in a pod reaches its repository at GitHub: with a deploy key of the pod's own wherever the right of the
 //! pod's owner allows one. The owner's token at GitHub never enters a pod.
 
-use super::store::{self, KeyRow, PodRow};
+use super::{
+    git_token,
+    store::{self, KeyRow, PodRow},
+};
 use crate::{
     account,
     control::ControlPlane,
     db,
-    github::{GitHubError, Grant, ShortToken},
+    github::{GitHubError, Grant},
     ssh::pair,
 };
 use pinacle_app::{
     AppError, AppResult,
     ids::{PodId, UserId},
-    pods::{Desired, GitAccess, GitWay, GitWhy, PodStatus, RepositoryAddress},
+    pods::{GitAccess, GitWay, GitWhy, RepositoryAddress},
 };
 use pinacle_host::protocol::{GitCredential, GitOverSsh, PodConfig};
-use secrecy::{ExposeSecret, SecretString};
-use time::{Duration, OffsetDateTime};
+use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Characters of a title at GitHub.
 const MOST_TITLE: usize = 100;
-/// User name that GitHub takes beside a token.
-const TOKEN_USER: &str = "x-access-token";
-/// A token is replaced while it is still good for so long: a clone may take that.
-const RENEWED_BEFORE: Duration = Duration::minutes(15);
-/// And looked at again so soon where that did not work.
-const RENEWED_AGAIN: Duration = Duration::minutes(1);
 
 /// What the pod gets for it.
 pub struct Way {
     pub access: GitAccess,
     key: Option<Zeroizing<String>>,
-    token: Option<ShortToken>,
     repository: String,
 }
 
@@ -42,8 +37,8 @@ impl Way {
     pub fn tell(self, control: &ControlPlane, config: &mut PodConfig) {
         let github = &control.config;
         let origin = github.github_git_url.origin().ascii_serialization();
-        if let Some(short) = self.token {
-            config.git_credential = Some(GitCredential { origin, username: TOKEN_USER.to_owned(), token: short.token.expose_secret().into() });
+        if self.access.way == GitWay::AppToken {
+            config.git_credential = Some(GitCredential { origin, repository: self.repository });
             return;
         }
         let Some(key) = self.key else { return };
@@ -71,29 +66,14 @@ pub async fn settle(control: &ControlPlane, row: &PodRow, lease: i64, again: boo
         None if row.owner_left_at.is_some() => return Ok(None),
         None => settling.register().await?,
     };
-    let (key, token, access) = match registered {
-        Ok(key) => (Some(settling.private_half(&key)?), None, GitAccess { way: GitWay::DeployKey, why: None }),
-        Err(why) => match settling.short_token(why).await? {
-            Ok(Some(token)) => (None, Some(token), GitAccess { way: GitWay::AppToken, why: Some(why) }),
-            // What the pod has is good for a while yet, and is asked for again before its end.
-            Err(error) if row.git_expires_at.is_some_and(|at| at > OffsetDateTime::now_utc()) => return Err(error.into()),
-            Ok(None) | Err(_) => (None, None, GitAccess { way: GitWay::Anonymous, why: Some(why) }),
-        },
+    let (key, access) = match registered {
+        Ok(key) => (Some(settling.private_half(&key)?), GitAccess { way: GitWay::DeployKey, why: None }),
+        Err(why) => (None, GitAccess { way: settling.without_key(why).await?, why: Some(why) }),
     };
-    let expires_at = token.as_ref().map(|token| token.expires_at);
-    if !store::observe_git(&control.db, row.id(), lease, Some(&access), expires_at).await.map_err(db::fault)? {
+    if !store::observe_git(&control.db, row.id(), lease, &access).await.map_err(db::fault)? {
         return Ok(None);
     }
-    Ok(Some(Way { access, key, token, repository: settling.repository }))
-}
-
-/// Whether what the pod was given ends soon, and was not looked at just now.
-pub fn is_due(row: &PodRow) -> bool {
-    let now = OffsetDateTime::now_utc();
-    let ends_soon = row.git_expires_at.is_some_and(|at| at - now < RENEWED_BEFORE);
-    let runs = row.status() == PodStatus::Running && row.desired() == Desired::Running;
-    // Nobody asks GitHub for who has left the team.
-    runs && ends_soon && row.owner_left_at.is_none() && row.git_tried_at.is_none_or(|at| now - at > RENEWED_AGAIN)
+    Ok(Some(Way { access, key, repository: settling.repository }))
 }
 
 struct Settling<'a> {
@@ -142,27 +122,17 @@ impl Settling<'_> {
         }
     }
 
-    /// For who may have none of its own key: as much as its owner may do in the repository, asked anew each time. What GitHub does
-    /// not answer is tried again before what the pod has ends.
-    async fn short_token(&self, why: GitWhy) -> AppResult<Result<Option<ShortToken>, GitHubError>> {
-        if !self.control.github.has_app() || matches!(why, GitWhy::NoConsent | GitWhy::Revoked) {
-            return Ok(Ok(None));
+    /// For who may have no key of its own: whether its git gets a token when it asks for one, which one that is made now shows.
+    async fn without_key(&self, why: GitWhy) -> AppResult<GitWay> {
+        if matches!(why, GitWhy::NoConsent | GitWhy::Revoked) {
+            return Ok(GitWay::Anonymous);
         }
-        let user = UserId(self.row.owner_id);
-        let Some(grant) = account::github_grant(self.control, user).await? else { return Ok(Ok(None)) };
-        let asked = async {
-            let repository = self.control.github.repository(Some(&grant.token), &self.owner, &self.name).await?;
-            self.control.github.repository_token(&self.owner, &self.name, repository.id, repository.may_push).await
-        };
-        let asked: Result<_, GitHubError> = asked.await;
-        Ok(match asked {
-            Err(error) => {
-                account::heard(self.control, user, &error).await;
-                tracing::info!(%error, pod = %self.row.id, "a pod gets no token for its repository");
-                // That it may not is an answer as well.
-                if matches!(error, GitHubError::NotFound | GitHubError::Refused(_)) { Ok(None) } else { Err(error) }
-            }
-            token => token,
+        let had_tokens = self.row.git_access.as_ref().is_some_and(|access| access.0.way == GitWay::AppToken);
+        Ok(match git_token::make(self.control, self.row, (&self.owner, &self.name)).await? {
+            Ok(_) => GitWay::AppToken,
+            // What GitHub does not answer takes nothing away: it is asked again when git asks.
+            Err(why) if why.is_silence() && had_tokens => GitWay::AppToken,
+            Err(_) => GitWay::Anonymous,
         })
     }
 

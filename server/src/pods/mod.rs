@@ -3,6 +3,7 @@
 mod access;
 pub mod event_store;
 pub mod git_access;
+pub mod git_token;
 mod inside;
 pub mod keys;
 pub mod placement;

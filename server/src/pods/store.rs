@@ -7,8 +7,8 @@ mod reservations;
 mod wishes;
 
 pub use keys::{
-    KeyRow, begin_removal, forget_key, git_tried, insert_key, key, key_of, key_registered, observe_git, removal_failed, removals_without_message,
-    rewrap_keys, sealed_keys_after,
+    KeyRow, begin_removal, forget_key, insert_key, key, key_of, key_registered, observe_git, removal_failed, removals_without_message, rewrap_keys,
+    sealed_keys_after,
 };
 pub use observations::{
     Observed, OnHost, Seen, behind_without_message, claim, failed_by_silence, hold, known, look_again, observe, observe_setup, on_host,
@@ -76,8 +76,6 @@ pub struct PodRow {
     pub reachable: bool,
     pub secrets_outdated: bool,
     pub git_access: Option<Json<GitAccess>>,
-    pub git_expires_at: Option<OffsetDateTime>,
-    pub git_tried_at: Option<OffsetDateTime>,
 }
 
 macro_rules! pods {
@@ -87,13 +85,13 @@ macro_rules! pods {
                     p.status, p.seen_generation, p.setup, p.setup_detail, p.setup_after, p.setup_generation, p.approved_digest, p.failure, p.booted,
                     p.waiting_for, p.waiting_since, p.status_at, p.wished_at, p.last_used_at, p.owner_left_at, p.created_at,
                     r.host_id, h.name AS host, h.address AS host_address, h.state AS host_state, r.address, r.cpu_milli AS reserved_cpu, r.memory_bytes AS reserved_memory,
-                    r.disk_bytes AS reserved_disk, r.reason, p.git_access, p.git_expires_at, p.git_tried_at,
+                    r.disk_bytes AS reserved_disk, r.reason, p.git_access,
                      coalesce(h.last_seen_at > now() - interval '30 seconds', true) AS reachable,
                      -- A change of what it gets, which its machine was not given. See secrets/store.rs.
                      p.status = 'running' AND EXISTS (
                        SELECT FROM secret_changes c WHERE c.team_id = p.team_id AND c.seq > p.secrets_seen
-                         AND (c.project_key = project_key(p.repository) OR (c.project_key IS NULL AND NOT EXISTS (
-                           SELECT FROM secrets o WHERE o.team_id = p.team_id AND o.name = c.name AND o.project_key = project_key(p.repository))))
+                         AND (c.project_key = p.project_key OR (c.project_key IS NULL AND NOT EXISTS (
+                           SELECT FROM secrets o WHERE o.team_id = p.team_id AND o.name = c.name AND o.project_key = p.project_key)))
                      ) AS secrets_outdated
              FROM pods p JOIN users u ON u.id = p.owner_id JOIN teams t ON t.id = p.team_id LEFT JOIN reservations r ON r.pod_id = p.id LEFT JOIN hosts h ON h.id = r.host_id ",
             $tail

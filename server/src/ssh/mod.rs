@@ -31,7 +31,7 @@ pub fn fingerprint_of(line: &str) -> Option<String> {
 /// What a channel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Jobs and health.
+    /// Jobs, health, and what pods ask.
     Control,
     /// Terminals and what a person waits for.
     Interactive,

@@ -277,21 +277,12 @@ async fn what_runs_on_a_host_that_takes_no_commands_goes_on_and_all_is_as_wished
     // Another epoch's: as with another installation's, a host answers nothing.
     let write = async |statement: &'static str| sqlx::query(statement).execute(&db).await.expect("written");
     write("UPDATE installation SET epoch = epoch + 1").await;
-    let due = "UPDATE pods SET git_expires_at = now() + interval '1 minute', git_tried_at = now() - interval '1 hour' WHERE id = $1::text::uuid";
-    sqlx::query(due).bind(&left).execute(&db).await.expect("due");
     user.wish(&wished, "restart").await;
     let failed = user.until(&wished, "it says why it can't", |pod| pod["status"] == "failed").await;
     assert_eq!(failed["failure"]["code"], "wrong_installation", "{failed}");
     round_of(&db, "sweep").await;
-    let looked = "SELECT EXISTS (SELECT FROM queue.message WHERE key = 'pod:' || $1 AND lease IS NULL AND vt > now())";
-    let begun = Instant::now();
-    while !sqlx::query_scalar::<_, bool>(looked).bind(&left).fetch_one(&db).await.expect("asked") {
-        assert!(begun.elapsed() < SOON, "its job looks, and is put off");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
     assert_eq!(user.pod(&left).await["status"], "running", "nobody has wished anything of it");
     round_of(&db, "reconcile").await;
-    write("UPDATE pods SET git_expires_at = NULL").await;
     write("UPDATE hosts SET last_seen_at = now() - interval '1 minute'").await;
     write("UPDATE installation SET epoch = epoch - 1").await;
     let begun = Instant::now();

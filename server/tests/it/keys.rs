@@ -212,8 +212,13 @@ async fn who_is_no_admin_gets_no_key_and_is_told_why() {
     }
 }
 
+/// What git prints when it fetches in `shared`.
+async fn fetch(user: &User<'_>, id: &str) -> String {
+    user.shell(id, "cd shared && git fetch -q 2>&1 || true").await
+}
+
 #[tokio::test]
-async fn where_no_key_is_taken_the_pod_has_a_token_for_an_hour_and_this_repository_that_is_replaced_in_time() {
+async fn where_no_key_is_taken_git_asks_each_time_for_a_token_that_is_good_for_this_repository() {
     let Some(fleet) = Fleet::open().await else { return };
     let (owner, member) = (fleet.user("owner").await, fleet.user("member").await);
     let (id, other) = (member.create(json!({ "repository": "owner/shared" })).await, owner.create(json!({ "repository": "owner/locked" })).await);
@@ -226,33 +231,65 @@ async fn where_no_key_is_taken_the_pod_has_a_token_for_an_hour_and_this_reposito
     member
         .shell(&id, &format!("cd shared && git checkout -q -b {branch} && git commit -q --allow-empty -m Push && git push -q origin {branch}"))
         .await;
-    assert_eq!(member.shell(&id, "stat -c '%a %U' /run/pinacle/git-credential").await, "400 dev\n");
-    let held = member.shell(&id, "grep -o 'gh[a-z]_' /run/pinacle/git-credential").await;
-    assert_eq!(held, "ghs_\n", "a token of the App's, and not the owner's");
-    // Good for this repository alone.
-    let elsewhere = member.shell(&id, "git ls-remote $(git -C shared remote get-url origin | sed s/shared/locked/) 2>&1 || true").await;
+    let again = format!("git clone -q -b {branch} $(git -C shared remote get-url origin) again && git -C again log -1 --format=%s");
+    assert_eq!(member.shell(&id, &again).await, "Push\n");
+    // Nowhere in the pod, whoever looks; and what is asked for is the App's, not the owner's.
+    let fill = "git -C shared remote get-url origin | sed 's/^/url=/; s/$/\\n/' | git credential fill | sed -n s/^password=//p";
+    assert_eq!(member.shell(&id, &format!("{fill} | cut -c1-4")).await, "ghs_\n");
+    assert_eq!(
+        member.shell(&id, "sudo grep -rlsE 'gh[a-z]_[0-9A-Za-z]{8}' /run /etc/gitconfig shared/.git again/.git /home/dev/.[a-z]* || true").await,
+        ""
+    );
+    assert_eq!(member.shell(&id, "stat -c '%a %U' /run/pinacle/git.sock; ls /run/pinacle | grep credential || true").await, "600 dev\n");
+    // Another repository is not asked for, though another pod has it; nor does this one's token open it.
+    let locked = "git -C shared remote get-url origin | sed s/shared/locked/";
+    let refused = member.shell(&id, &format!("GIT_TERMINAL_PROMPT=0 git ls-remote $({locked}) 2>&1 || true")).await;
+    assert!(refused.contains("could not read Username"), "{refused}");
+    let elsewhere = member.shell(&id, &format!("git ls-remote $({locked} | sed \"s|://|://x-access-token:$({fill})@|\") 2>&1 || true")).await;
     assert!(elsewhere.contains("not found"), "{elsewhere}");
-
-    let before = member.shell(&id, "sha256sum /run/pinacle/git-credential").await;
-    let (db, pod) = (fleet.database().await, id.parse::<uuid::Uuid>().expect("an id"));
-    // GitHub is silent at first: what the pod has is good for a while yet, and is asked for again.
-    fleet.github("/fail", json!({ "path": "/repos/owner/shared/installation", "mode": "error500", "times": 1 })).await;
-    let due = "UPDATE pods SET git_expires_at = now() + interval '1 minute', git_tried_at = now() - interval '1 hour' WHERE id = $1";
-    sqlx::query(due).bind(pod).execute(&db).await.expect("written");
-    let begun = Instant::now();
-    let tried = "SELECT git_tried_at > now() - interval '30 minutes' FROM pods WHERE id = $1";
-    while !sqlx::query_scalar::<_, bool>(tried).bind(pod).fetch_one(&db).await.expect("read") {
-        assert!(begun.elapsed() < SOON, "it is asked for");
-        sleep(Duration::from_millis(100)).await;
-    }
-    // As a minute later.
-    sqlx::query("UPDATE pods SET git_tried_at = now() - interval '1 hour' WHERE id = $1").bind(pod).execute(&db).await.expect("written");
-    let begun = Instant::now();
-    while member.shell(&id, "sha256sum /run/pinacle/git-credential").await == before {
-        assert!(begun.elapsed() < SOON, "it is replaced");
-        sleep(Duration::from_millis(300)).await;
-    }
-    member.shell(&id, "cd shared && git fetch -q").await;
     member.delete(&id).await;
     owner.delete(&other).await;
+}
+
+#[tokio::test]
+async fn git_gets_no_token_any_more_once_its_pods_owner_has_left_and_one_of_who_takes_the_pod_over() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (owner, member) = (fleet.user("owner").await, fleet.user("member").await);
+    let team = crate::teams::team_of(&owner, "tokens").await;
+    let them = crate::teams::joins(&owner, &team, "member", &member, "member").await;
+    let id = member.create(json!({ "repository": "owner/shared", "team_id": team })).await;
+    assert_eq!(member.until_setup_or_question(&id).await["git_access"]["way"], "app_token");
+    assert_eq!(fetch(&owner, &id).await, "");
+    assert_eq!(owner.ask(Method::DELETE, &format!("/teams/{team}/members/{them}"), Value::Null).await.0, 204);
+    // At once, though a token was given a moment ago.
+    let words = fetch(&owner, &id).await;
+    assert!(words.contains("has left its team") && words.contains("takes the pod over") && !words.contains("Username"), "{words}");
+    assert_eq!(owner.ask(Method::POST, &format!("/teams/{team}/pods/take-over"), json!({ "pods": [id] })).await.0, 200);
+    assert_eq!(fetch(&owner, &id).await, "");
+    owner.delete(&id).await;
+    assert_eq!(owner.ask(Method::DELETE, &format!("/teams/{team}"), Value::Null).await.0, 204);
+}
+
+#[tokio::test]
+async fn git_is_told_what_github_does_not_give_and_asks_whatever_worker_is_there() {
+    let Some(fleet) = Fleet::alone().await else { return };
+    let member = fleet.user("member").await;
+    let id = member.create(json!({ "repository": "owner/shared" })).await;
+    member.until_setup_or_question(&id).await;
+    // The next one has made no token yet, and listens to the hosts while git waits.
+    fleet.kill_worker().await;
+    let asked = async {
+        let fail = async |path: &str, mode: &str| fleet.github("/fail", json!({ "path": path, "mode": mode, "times": 1 })).await;
+        fail("/repos/owner/shared/installation", "error500").await;
+        let silent = fetch(&member, &id).await;
+        assert!(silent.contains("GitHub does not answer. Try again in a moment.") && !silent.contains("Username"), "{silent}");
+        // What its owner has allowed is taken back, and allowed again.
+        fail("/repos/owner/shared", "revoked").await;
+        let revoked = fetch(&member, &id).await;
+        assert!(revoked.contains("no longer accepts") && revoked.contains("account's page"), "{revoked}");
+        fleet.allow_repositories("member").await;
+        assert_eq!(fetch(&member, &id).await, "");
+    };
+    tokio::join!(asked, fleet.begin_worker());
+    member.delete(&id).await;
 }

@@ -6,7 +6,7 @@ use crate::{
     init::{
         Pod, children,
         pty::{Pair, size},
-        sessions,
+        sessions, socket,
     },
     inside::{ASK_DEADLINE, DEV_UID},
 };
@@ -22,49 +22,23 @@ use std::{
     io::{IoSlice, IoSliceMut},
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::{
-            fs::{PermissionsExt, chown},
-            process::{CommandExt, ExitStatusExt},
-        },
+        unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Command, Stdio},
     sync::Arc,
-    time::Duration,
 };
-use tokio::{
-    io::Interest,
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 /// Commands at once.
 const MAX_COMMANDS: usize = 128;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub async fn serve(pod: Arc<Pod>) -> io::Result<()> {
-    let listener = UnixListener::bind(SOCKET)?;
-    chown(SOCKET, Some(DEV_UID), Some(DEV_UID))?;
-    fs::set_permissions(SOCKET, fs::Permissions::from_mode(0o600))?;
-    let slots = Arc::new(Semaphore::new(MAX_COMMANDS));
-    loop {
-        let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                crate::init::complain(&format!("sudo: {error}"));
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+    socket::serve(SOCKET, MAX_COMMANDS, move |asker| {
         let pod = pod.clone();
-        tokio::spawn(async move {
-            if let Err(error) = answer(&pod, socket).await {
-                crate::init::complain(&format!("sudo: {error}"));
-            }
-            drop(slot);
-        });
-    }
+        async move { answer(&pod, asker).await }
+    })
+    .await
 }
 
 async fn answer(pod: &Pod, socket: UnixStream) -> io::Result<()> {

@@ -144,6 +144,14 @@ fn why(output: &str, timed_out: Option<Duration>, branch: Option<&str>) -> (&'st
             "Retry the set-up: it registers the key once more.",
         );
     }
+    // The helper has said why (`pods/git_token.rs`).
+    if says(&["told us to quit"]) {
+        return (
+            "git_sign_in_refused",
+            "git got nothing to sign in with; its last words say why.".to_owned(),
+            "Do what they say, then retry the set-up.",
+        );
+    }
     if says(&["not found", "could not read Username", "Authentication failed", "returned error: 403", "returned error: 401"]) {
         return (
             "repository_not_found",
@@ -186,6 +194,11 @@ mod tests {
             ("Host key verification failed.\nfatal: Could not read from remote repository.", None, "git_host_key_changed"),
             ("git@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.", None, "deploy_key_refused"),
             ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", None, "repository_not_found"),
+            (
+                "pinacle: GitHub does not answer. Try again in a moment.\nfatal: credential helper '/.pinacle/init git-credential' told us to quit",
+                None,
+                "git_sign_in_refused",
+            ),
             ("fatal: something new", None, "clone_failed"),
             ("Receiving objects:  45% (401/891)\rerror: RPC failed; curl 56 Recv failure: Connection reset by peer", None, "repository_unreachable"),
             ("fatal: unable to access 'https://x/y/': The requested URL returned error: 403", None, "repository_not_found"),

@@ -109,27 +109,10 @@ pub async fn removals_without_message(db: impl PgExecutor<'_>, limit: i64) -> Re
     .await
 }
 
-/// Which way the pod's git takes, and until when. False: the lease is lost.
-pub async fn observe_git(
-    db: impl PgExecutor<'_>,
-    pod: PodId,
-    lease: i64,
-    access: Option<&GitAccess>,
-    expires_at: Option<OffsetDateTime>,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("UPDATE pods SET git_access = $3, git_expires_at = $4, git_tried_at = now() WHERE id = $1 AND fence <= $2")
-        .bind(pod.0)
-        .bind(lease)
-        .bind(access.map(Json))
-        .bind(expires_at)
-        .execute(db)
-        .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// That it is looked at anew now, whatever comes of it. False: the lease is lost.
-pub async fn git_tried(db: impl PgExecutor<'_>, pod: PodId, lease: i64) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("UPDATE pods SET git_tried_at = now() WHERE id = $1 AND fence <= $2").bind(pod.0).bind(lease).execute(db).await?;
+/// Which way the pod's git takes. False: the lease is lost.
+pub async fn observe_git(db: impl PgExecutor<'_>, pod: PodId, lease: i64, access: &GitAccess) -> Result<bool, sqlx::Error> {
+    let done =
+        sqlx::query("UPDATE pods SET git_access = $3 WHERE id = $1 AND fence <= $2").bind(pod.0).bind(lease).bind(Json(access)).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 

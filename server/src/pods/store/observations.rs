@@ -120,7 +120,7 @@ pub async fn look_again(connection: &mut PgConnection, id: PodId) -> Result<(), 
     Ok(())
 }
 
-/// Pods whose wish is not answered, that are on their way, or whose set-up or git has something due, and that no message names.
+/// Pods whose wish is not answered, that are on their way, or whose set-up is due, and that no message names.
 pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<(PodId, Desired)>, sqlx::Error> {
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
         "SELECT p.id, p.desired FROM pods p
@@ -129,9 +129,7 @@ pub async fn behind_without_message(db: impl PgExecutor<'_>, limit: i64) -> Resu
              OR p.status IN ('queued', 'provisioning', 'starting', 'stopping', 'deleting')
              OR (p.status = 'running' AND p.desired = 'running'
                -- `set_up_pod::is_due`.
-               AND ((p.repository IS NOT NULL AND (p.setup IN ('none', 'running') OR p.setup_after > p.setup_generation))
-               -- `git_access::is_due`: what its git was given ends soon.
-               OR (p.git_expires_at < now() + interval '15 minutes' AND p.git_tried_at < now() - interval '1 minute' AND p.owner_left_at IS NULL))))
+               AND p.repository IS NOT NULL AND (p.setup IN ('none', 'running') OR p.setup_after > p.setup_generation)))
            AND NOT EXISTS (SELECT FROM queue.message m WHERE m.key = 'pod:' || p.id)
          ORDER BY p.status_at LIMIT $1",
     )
