@@ -203,6 +203,104 @@ async fn openssh_has_commands_shells_files_and_ports() {
     user.delete(&id).await;
 }
 
+/// What VS Code's Remote-SSH has its ssh do: a script on standard input for a shell without a terminal, which leaves a server behind on a
+/// port of the pod's loopback and says which, and every connection to it through `-D`.
+#[tokio::test]
+async fn an_editor_starts_its_server_in_the_pod_and_reaches_it_through_a_dynamic_forward() {
+    let Some(fleet) = Fleet::open().await else { return };
+    let (user, _, machine) = somebody(&fleet).await;
+    let id = user.running().await;
+    let at = address(&user, &id).await;
+
+    // Once with a shell as its command, once with none, as its two ways of connecting do.
+    let (mut editor, socks, port) = editor(&machine, &at, &["sh"], "0").await;
+    let (mut one, mut other) = (through(socks, port).await, through(socks, port).await);
+    let much: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 241) as u8).collect();
+    assert!(echoed(&mut one, &much).await == much, "what comes back is what was sent");
+    assert_eq!(echoed(&mut other, b"beside it").await, b"beside it");
+    assert_eq!(left(through(socks, 9).await).await, b"", "nobody listens there");
+    assert_eq!(echoed(&mut one, b"after a refusal").await, b"after a refusal");
+
+    // The window is closed, and opened again: the server is where it was.
+    editor.kill().await.expect("ended");
+    assert_eq!(left(one).await, b"");
+    let (_editor, socks, again) = self::editor(&machine, &at, &[], &port.to_string()).await;
+    assert_eq!(again, port);
+    let mut one = through(socks, port).await;
+    assert_eq!(echoed(&mut one, b"as before").await, b"as before");
+    user.delete(&id).await;
+}
+
+/// An ssh of the editor's: it with its SOCKS port, once a server listens on this port of the pod (on any, if 0), and that port.
+async fn editor(machine: &Machine, at: &str, command: &[&str], port: &str) -> (Child, SocketAddr, u16) {
+    let script = format!(
+        r#"cat > server.py <<'END'
+import os, socketserver
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while piece := self.request.recv(65536):
+            self.request.sendall(piece)
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+with Server(("127.0.0.1", 0), Echo) as server:
+    print(server.server_address[1], flush=True)
+    os.close(1)
+    server.serve_forever()
+END
+if [ {port} = 0 ]; then
+  mkfifo begun
+  (setsid python3 server.py >begun 2>server.log </dev/null &)
+  cat begun >port
+fi
+echo "listeningOn==$(cat port)=="
+"#
+    );
+    let socks = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let mut ssh = machine.ssh(at);
+    let mut ssh = ssh.args(["-T", "-D", &socks.to_string()]).args(command).stdin(Stdio::piped()).spawn().expect("ssh runs");
+    // Its end is kept open, as the editor does for as long as its window is there.
+    ssh.stdin.as_mut().expect("its input").write_all(script.as_bytes()).await.expect("told");
+    let mut lines = BufReader::new(ssh.stdout.as_mut().expect("its output")).lines();
+    let said = timeout(SOON, lines.next_line()).await.expect("in time").expect("a line").expect("not its end");
+    let port = said.strip_prefix("listeningOn==").and_then(|rest| rest.strip_suffix("==")).and_then(|port| port.parse().ok());
+    (ssh, socks, port.unwrap_or_else(|| panic!("no port: {said}")))
+}
+
+/// A connection to the pod's loopback by way of SOCKS 5. ssh says yes before it knows, and closes where nobody is reached.
+async fn through(socks: SocketAddr, port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(socks).await.expect("ssh listens");
+    let asked = async {
+        stream.write_all(&[5, 1, 0]).await?;
+        let mut method = [0; 2];
+        stream.read_exact(&mut method).await?;
+        let [high, low] = port.to_be_bytes();
+        stream.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, high, low]).await?;
+        let mut answer = [0; 10];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, std::io::Error>((method, answer[1]))
+    };
+    assert_eq!(timeout(SOON, asked).await.expect("in time").expect("an answer"), ([5, 0], 0));
+    stream
+}
+
+/// What still comes of a connection that the other end is to close.
+async fn left(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    match timeout(SOON, stream.read_to_end(&mut rest)).await.expect("it ends") {
+        Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => rest,
+    }
+}
+
+/// What came back of it.
+async fn echoed(stream: &mut TcpStream, sent: &[u8]) -> Vec<u8> {
+    let (mut read, mut write) = stream.split();
+    let mut back = vec![0; sent.len()];
+    let both = async { tokio::try_join!(write.write_all(sent), read.read_exact(&mut back)) };
+    timeout(SOON, both).await.expect("in time").expect("an echo");
+    back
+}
+
 /// A command that stays open.
 async fn open(machine: &Machine, at: &str) -> Child {
     let mut child = machine.ssh(at).arg("echo ready; sleep 600").spawn().expect("ssh runs");
