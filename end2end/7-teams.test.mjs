@@ -102,9 +102,11 @@ export default {
       await dialog.getByRole("button", { name: "Remove member" }).click();
       await row.waitFor({ state: "detached" });
       await member.page.getByText(/not in this pod’s team any more|not in this pod's team any more/).first().waitFor({ timeout: 2_000 });
-      const gone = await member.page.goto(`${team}/pods`);
-      assert.equal(gone.status(), 404);
-      await member.page.getByRole("heading", { name: "Nothing here that you can see" }).waitFor();
+      for (const path of [`${team}/pods`, `${team}/pods/new`]) {
+        const gone = await member.page.goto(path);
+        assert.equal(gone.status(), 404, path);
+        await member.page.getByRole("heading", { name: "Nothing here that you can see" }).waitFor();
+      }
 
       // It is told, filtered, and taken away as a file.
       const told = owner.page.locator("#activity");

@@ -9,7 +9,7 @@ use crate::hosts::api::{
 };
 use crate::pods::api::{
     ApproveSetup, CheckPod, CreatePod, EndTerminal, GetPod, ListPods, ListTerminals, PodEvents, PodLiveNow, PodMonthUse, PodUsualTimes,
-    RestartProcess, RetrySetup, SuggestPodName, UpdatePod, WishPod,
+    RestartProcess, RetrySetup, SuggestPodName, UpdatePod, ViewPod, WishPod,
 };
 use crate::secrets::api::{
     CheckImport, CreateSecret, DeleteSecret, ImportSecrets, RenameSecret, ReplaceSecret, RestartOutdated, SecretsOfPod, ViewSecrets,
@@ -53,6 +53,7 @@ pub fn endpoints() -> Vec<&'static str> {
         GetInvitation::PATH,
         AcceptInvitation::PATH,
         ListPods::PATH,
+        ViewPod::PATH,
         GetPod::PATH,
         CheckPod::PATH,
         SuggestPodName::PATH,

@@ -4,7 +4,7 @@ use super::Caller;
 use crate::error::AppResult;
 use crate::ids::PodId;
 use crate::pods::timeline::UsualTime;
-use crate::pods::{ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodNews, PodPatch, PodQuery, Terminal, Wish};
+use crate::pods::{ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodNews, PodPatch, PodQuery, PodStart, Terminal, Wish};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub trait Pods: Send + Sync {
     async fn pods(&self, caller: &Caller, query: PodQuery) -> AppResult<Page<Pod>>;
     async fn pod(&self, caller: &Caller, id: PodId) -> AppResult<Pod>;
+    async fn pod_start(&self, caller: &Caller, id: PodId) -> AppResult<PodStart>;
     /// What `create_pod` would refuse it for, without creating it.
     async fn check_pod(&self, caller: &Caller, new: &NewPod) -> AppResult<()>;
     /// A free name made of the repository's, or `pod`.

@@ -1,7 +1,7 @@
 //! What the browser may ask of pods. What is live comes over the streams instead.
 
 use super::timeline::UsualTime;
-use super::{MonthUse, Page, Pod, PodEvent, PodLive, PodQuery, Terminal, Wish};
+use super::{MonthUse, Page, Pod, PodEvent, PodLive, PodQuery, PodStart, Terminal, Wish};
 use crate::error::AppError;
 use crate::ids::{PodId, TeamId};
 use leptos::prelude::*;
@@ -12,6 +12,13 @@ pub async fn list_pods(#[server(default)] query: PodQuery) -> Result<Page<Pod>, 
     backend.pods(&caller, query).await
 }
 
+#[server(prefix = "/fn", endpoint = "pods/view")]
+pub async fn view_pod(id: PodId) -> Result<PodStart, AppError> {
+    let (backend, caller) = crate::server::door()?;
+    backend.pod_start(&caller, id).await
+}
+
+/// This, `pods/events` and `pods/usual-times` are what pages of an earlier release ask that are still open.
 #[server(prefix = "/fn", endpoint = "pods/get")]
 pub async fn get_pod(id: PodId) -> Result<Pod, AppError> {
     let (backend, caller) = crate::server::door()?;

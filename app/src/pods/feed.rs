@@ -1,49 +1,16 @@
 //! What a pod's page knows: the pod, its log, what runs in it; kept fresh by its stream.
 
-use super::api::{get_pod, pod_events, pod_month_use, pod_usual_times};
+use super::api::pod_month_use;
 use super::lines::{Line, Lines};
 use super::timeline::{Timeline, UsualTime};
-use super::{EventKind, MonthUse, Pod, PodEvent, PodLive, PodNews, PodStatus};
-use crate::error::AppResult;
+use super::{EventKind, MonthUse, Pod, PodEvent, PodLive, PodNews, PodStart, PodStatus};
 use crate::ids::PodId;
 use crate::ui::live::listen;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-
-/// What the page begins with. The stream brings the rest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PodStart {
-    pub pod: Pod,
-    pub events: Vec<PodEvent>,
-    pub usual: Vec<UsualTime>,
-    pub month: MonthUse,
-}
-
-/// Events asked for at once, and how many of them a page begins with.
-const EVENTS_ASKED: u32 = 500;
-const EVENTS_AT_START: usize = 2000;
-
-/// Loads what the page begins with. Without usual times or a price it is still a page.
-pub async fn load(id: PodId) -> AppResult<PodStart> {
-    let pod = get_pod(id).await?;
-    let mut events: Vec<PodEvent> = Vec::new();
-    while events.len() < EVENTS_AT_START {
-        let after = events.last().map_or(0, |event| event.seq);
-        let more = pod_events(id, after, EVENTS_ASKED).await?;
-        let full = more.len() >= EVENTS_ASKED as usize;
-        events.extend(more);
-        if !full {
-            break;
-        }
-    }
-    let usual = pod_usual_times(id).await.unwrap_or_default();
-    let month = pod_month_use(id).await.unwrap_or_default();
-    Ok(PodStart { pod, events, usual, month })
-}
 
 /// News are gathered for this long, so that a burst of lines is one change of the page.
 const GATHER: Duration = Duration::from_millis(60);

@@ -457,3 +457,13 @@ pub struct MonthUse {
     /// US cents: the tier's monthly price by the share of the month that it ran.
     pub cents: u64,
 }
+
+/// What a pod's page begins with. The stream brings the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PodStart {
+    pub pod: Pod,
+    /// The first of its log.
+    pub events: Vec<PodEvent>,
+    pub usual: Vec<timeline::UsualTime>,
+    pub month: MonthUse,
+}

@@ -15,7 +15,7 @@ use crate::ui::problem::{FieldError, Problem};
 use leptos::form::ActionForm;
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::use_query_map;
+use leptos_router::hooks::{use_params_map, use_query_map};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -45,7 +45,11 @@ struct Listed {
     silent: Option<String>,
 }
 
-async fn load(typed: Typed) -> AppResult<Offer> {
+async fn load(typed: Typed, slug: Option<String>) -> AppResult<Offer> {
+    let teams = list_teams().await?;
+    if slug.is_some_and(|slug| !teams.iter().any(|team| team.slug == slug)) {
+        return Err(AppError::not_found());
+    }
     let name = match typed.name.as_str() {
         "" => suggest_pod_name(Some(typed.repository.clone())).await?,
         name => name.to_owned(),
@@ -61,7 +65,6 @@ async fn load(typed: Typed) -> AppResult<Offer> {
         Err(error) if error.code == ErrorCode::Unauthenticated => return Err(error),
         Err(error) => (Vec::new(), false, Some(error.message)),
     };
-    let teams = list_teams().await.unwrap_or_default();
     // After the list, which finds out whether GitHub still accepts it.
     let allowed = account().await?.github;
     Ok(Offer { repositories, more, silent, allowed, teams, name, branches: branches_of(&typed.repository).await, refused })
@@ -83,10 +86,42 @@ pub fn NewPodPage() -> impl IntoView {
     let query = use_query_map();
     let typed = query.with_untracked(Typed::from_address);
     let begin = typed.clone();
-    let slug = slug_here();
-    let offer = Resource::new(|| (), move |()| load(begin.clone()));
+    let params = use_params_map();
+    let offer = Resource::new(move || params.with(|params| params.get("team")), move |slug| load(begin.clone(), slug));
     view! {
         <Title text="New pod" />
+        <Suspense fallback=|| {
+            view! {
+                <Around>
+                    <p class="dim">"Asking GitHub for your repositories…"</p>
+                </Around>
+            }
+        }>
+            {move || {
+                let typed = typed.clone();
+                Suspend::new(async move {
+                    match offer.await {
+                        Ok(offer) => {
+                            view! {
+                                <Around>
+                                    <TheForm offer typed />
+                                </Around>
+                            }
+                                .into_any()
+                        }
+                        Err(error) => view! { <Problem error what="The form" /> }.into_any(),
+                    }
+                })
+            }}
+        </Suspense>
+    }
+}
+
+/// The page around its form, or around what stands there until the form is known.
+#[component]
+fn Around(children: Children) -> impl IntoView {
+    let slug = slug_here();
+    view! {
         <main id="main">
             <div class="head">
                 <div>
@@ -99,17 +134,7 @@ pub fn NewPodPage() -> impl IntoView {
                     </h1>
                 </div>
             </div>
-            <Suspense fallback=|| view! { <p class="dim">"Asking GitHub for your repositories…"</p> }>
-                {move || {
-                    let typed = typed.clone();
-                    Suspend::new(async move {
-                        match offer.await {
-                            Ok(offer) => view! { <TheForm offer typed /> }.into_any(),
-                            Err(error) => view! { <Problem error what="The form" /> }.into_any(),
-                        }
-                    })
-                }}
-            </Suspense>
+            {children()}
         </main>
     }
 }

@@ -1,10 +1,11 @@
 //! The page of one pod: what needs somebody first, then the terminal, then what happened.
 
+use super::api::view_pod;
 use super::approve::Approve;
 use super::delete::DELETE;
 use super::facts::Facts;
 use super::failed::{MachineFailed, SetupFailed};
-use super::feed::{Feed, PodStart, load};
+use super::feed::Feed;
 use super::files::Files;
 use super::happened::Happened;
 use super::head::PodHead;
@@ -14,7 +15,7 @@ use super::processes::Processes;
 use super::terminal::Terminals;
 use super::timeline_view::TimelineView;
 use super::wishes::{WishButton, ask};
-use super::{PodStatus, Wish};
+use super::{PodStart, PodStatus, Wish};
 use crate::error::AppError;
 use crate::ids::PodId;
 use crate::ui::clock::Ago;
@@ -33,7 +34,7 @@ pub fn PodPage() -> impl IntoView {
     let start = Resource::new(
         move || params.with(|params| (params.get("id").and_then(|id| id.parse::<PodId>().ok()), params.get("team"))),
         |(id, team)| async move {
-            let start = load(id.ok_or_else(AppError::not_found)?).await?;
+            let start = view_pod(id.ok_or_else(AppError::not_found)?).await?;
             // Another team's address is no address of this pod.
             if team.is_some_and(|team| team != start.pod.team) { Err(AppError::not_found()) } else { Ok(start) }
         },

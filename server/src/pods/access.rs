@@ -23,7 +23,7 @@ use pinacle_app::{
     backend::{ByteConnection, Caller, FileContent, Pods, ProcessStart, TerminalConnection, TerminalSize},
     ids::{HostId, PodId, TeamId},
     pods::{
-        BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery,
+        BranchName, Desired, ExecRequest, ExecResult, MonthUse, NewPod, Page, Pod, PodEvent, PodLive, PodName, PodNews, PodPatch, PodQuery, PodStart,
         PodStatus, RepositoryAddress, SetupState, Terminal, Tier, Wish, timeline::UsualTime,
     },
     teams::{TeamRole, activity::Action},
@@ -35,6 +35,8 @@ use uuid::Uuid;
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 100;
 const MAX_EVENTS: u32 = 1000;
+/// Events that a page begins with.
+const EVENTS_AT_START: i64 = 2000;
 const MAX_SEARCH: usize = 100;
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
@@ -200,6 +202,16 @@ impl ControlPlane {
         Ok(row)
     }
 
+    /// How long the pod ran this month, and what that costs.
+    async fn month_of(&self, id: PodId) -> AppResult<MonthUse> {
+        let now = OffsetDateTime::now_utc();
+        let month = now.replace_day(1).unwrap_or(now).replace_time(time::Time::MIDNIGHT);
+        let month_seconds = f64::from(now.month().length(now.year())) * 86_400.0;
+        let spans = store::running_seconds(&self.db, id, month).await.map_err(fault)?;
+        let cents: f64 = spans.iter().map(|(tier, seconds)| f64::from(tier.dollars()) * 100.0 * seconds / month_seconds).sum();
+        Ok(MonthUse { running_seconds: spans.iter().map(|(_, s)| *s as u64).sum(), cents: cents.round() as u64 })
+    }
+
     /// The row of a pod that its caller may change, unless it is on its way out.
     async fn changeable(&self, caller: &Caller, id: PodId) -> AppResult<PodRow> {
         may_change(caller)?;
@@ -246,6 +258,15 @@ impl Pods for ControlPlane {
 
     async fn pod(&self, caller: &Caller, id: PodId) -> AppResult<Pod> {
         Ok(self.live_row(caller, id).await?.into())
+    }
+
+    /// Without usual times or a price it is still a page.
+    async fn pod_start(&self, caller: &Caller, id: PodId) -> AppResult<PodStart> {
+        let pod = Pod::from(self.live_row(caller, id).await?);
+        let events = event_store::after(&self.db, id, 0, EVENTS_AT_START).await.map_err(fault)?;
+        let usual = event_store::usual(&self.db, id).await.map_err(fault).unwrap_or_default();
+        let month = self.month_of(id).await.unwrap_or_default();
+        Ok(PodStart { pod, events, usual, month })
     }
 
     async fn check_pod(&self, caller: &Caller, new: &NewPod) -> AppResult<()> {
@@ -439,12 +460,7 @@ impl Pods for ControlPlane {
 
     async fn month_use(&self, caller: &Caller, id: PodId) -> AppResult<MonthUse> {
         self.pod_row(caller, id).await?;
-        let now = OffsetDateTime::now_utc();
-        let month = now.replace_day(1).unwrap_or(now).replace_time(time::Time::MIDNIGHT);
-        let month_seconds = f64::from(now.month().length(now.year())) * 86_400.0;
-        let spans = store::running_seconds(&self.db, id, month).await.map_err(fault)?;
-        let cents: f64 = spans.iter().map(|(tier, seconds)| f64::from(tier.dollars()) * 100.0 * seconds / month_seconds).sum();
-        Ok(MonthUse { running_seconds: spans.iter().map(|(_, s)| *s as u64).sum(), cents: cents.round() as u64 })
+        self.month_of(id).await
     }
 
     async fn live(&self, caller: &Caller, id: PodId) -> AppResult<PodLive> {

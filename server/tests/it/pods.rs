@@ -6,7 +6,7 @@ use crate::{
     stand::Stand,
 };
 use pinacle_host::protocol::SandboxState;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -601,6 +601,13 @@ async fn a_pods_log_neither_skips_nor_repeats_by_page_by_stream_or_after_a_break
     }
     let whole: Vec<i64> = (1..=*pages.last().expect("events")).collect();
     assert_eq!(pages, whole);
+    // A page begins with all of it, and with the pod as it is.
+    let browser = fleet.sign_in("owner").await;
+    let view = fleet.page(&browser, Method::POST, "/fn/pods/view").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let start: Value = view.body(format!("id={id}")).send().await.expect("an answer").json().await.expect("JSON");
+    let begun: Vec<i64> = start["events"].as_array().expect("a list").iter().map(|event| event["seq"].as_i64().expect("a number")).collect();
+    assert!(start["pod"]["id"] == id.as_str() && begun.starts_with(&whole), "{start}");
+    assert!(start["usual"].as_array().is_some_and(|usual| !usual.is_empty()) && start["month"]["cents"].is_u64(), "{start}");
     let rest = user.get(&format!("/pods/{id}/events?after=5&limit=2")).await;
     assert_eq!((&rest["items"][0]["seq"], &rest["items"][1]["seq"]), (&json!(6), &json!(7)));
     for bad in ["after=-1", "after=x", "limit=0", "limit=1001", "since=1"] {

@@ -181,6 +181,7 @@ pub const FUNCTIONS: &[Row] = &[
     Row("/fn/invitations/get", Right::InvitedOrOwner, Reads, "code={code}"),
     Row("/fn/invitations/accept", Right::Invited, Changes, "code={code}"),
     Row("/fn/pods/list", Right::Own, Reads, ""),
+    Row("/fn/pods/view", Right::Member, Reads, "id={pod}"),
     Row("/fn/pods/get", Right::Member, Reads, "id={pod}"),
     Row("/fn/pods/check", Right::Own, Reads, "name=x&tier=dev.small"),
     Row("/fn/pods/suggest-name", Right::Own, Reads, ""),
@@ -245,8 +246,7 @@ pub const PAGES: &[Row] = &[
     Row("GET /teams/new", Right::Own, Reads, ""),
     Row("GET /teams/{team}", Right::Member, Reads, ""),
     Row("GET /teams/{team}/pods", Right::Member, Reads, ""),
-    // A form that shows nothing of the team's; whether a pod may be put into it is said when it is sent.
-    Row("GET /teams/{team}/pods/new", Right::Own, Reads, ""),
+    Row("GET /teams/{team}/pods/new", Right::Member, Reads, ""),
     Row("GET /teams/{team}/pods/{id}", Right::Member, Reads, ""),
     Row("GET /teams/{team}/secrets", Right::Member, Reads, ""),
     Row("GET /invitations/{code}", Right::InvitedOrOwner, Reads, ""),
