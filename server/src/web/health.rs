@@ -2,7 +2,7 @@
 //! API token gets the details beside it.
 
 use super::{AppState, rest};
-use crate::health::{self, HealthParts, PartHealth};
+use crate::health::{self, DEADLINE, HealthParts, PartHealth};
 use axum::{
     Json,
     extract::{Request, State},
@@ -10,10 +10,7 @@ use axum::{
 };
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header::CACHE_CONTROL};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::time::timeout;
-
-const DEADLINE: Duration = Duration::from_secs(3);
 
 fn status(parts: HealthParts) -> (&'static str, StatusCode) {
     let parts = [parts.database, parts.queue, parts.hosts];
@@ -31,10 +28,7 @@ pub async fn live() -> impl IntoResponse {
 }
 
 pub async fn health(State(state): State<AppState>, request: Request) -> Response {
-    let parts = timeout(DEADLINE, health::parts(&state.control)).await.unwrap_or_else(|_| {
-        tracing::warn!("the health of the parts was not known within {DEADLINE:?}");
-        HealthParts::DOWN
-    });
+    let parts = state.looks.parts(&state.control).await;
     let (word, status) = status(parts);
     let mut body = json!({ "status": word, "parts": parts });
     if let Some(details) = details(&state, request.extensions(), request.headers()).await {

@@ -28,7 +28,7 @@ mod unread;
 pub use live::paths as streams;
 pub use serve::serve;
 
-use crate::control::ControlPlane;
+use crate::{control::ControlPlane, health::Looks};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef},
@@ -65,6 +65,8 @@ pub struct AppState {
     calls: Arc<Buckets<UserId>>,
     sign_ins: Arc<Buckets<IpAddr>>,
     streams: Arc<Slots<UserId>>,
+    /// At the health of the parts.
+    looks: Arc<Looks>,
     /// What goes on after a connection became a WebSocket.
     pub sockets: TaskTracker,
 }
@@ -91,6 +93,7 @@ impl AppState {
             calls: Arc::new(Buckets::new(limits::CALLS)),
             sign_ins: Arc::new(Buckets::new(limits::SIGN_INS)),
             streams: Arc::new(Slots::new(limits::MOST_STREAMS)),
+            looks: Arc::default(),
             sockets: TaskTracker::new(),
         }
     }

@@ -120,6 +120,32 @@ async fn two_hundred_creations_at_once_are_bounded_and_hold_nobody_else_up() {
     assert_eq!(all["items"].as_array().map(Vec::len), Some(10));
 }
 
+#[tokio::test]
+async fn however_many_ask_how_it_is_postgres_is_asked_once_a_second_and_has_connections_for_everybody_else() {
+    const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let stand = Stand::with(&[("PINACLE_DATABASE_CONNECTIONS", "4")]).await;
+    stand.sign_in("owner").await;
+    let token = stand.token("owner", "read");
+    // What is looked at first is held, so that everybody waits for as long as this test likes.
+    let mut db = PgConnection::connect(&stand.database_url).await.expect("the database");
+    let mut held = db.begin().await.expect("begun");
+    sqlx::query("LOCK TABLE _sqlx_migrations").execute(&mut *held).await.expect("locked");
+    let begun = Instant::now();
+    let flood = tokio::spawn(join_all((0..200).map(|_| stand.get("/health").timeout(SOON).send()).collect::<Vec<_>>()));
+    stand.until_somebody_waits_for_a_lock().await;
+    // What somebody else asks goes past them.
+    assert_eq!(stand.api(&token, Method::GET, "/me").send().await.expect("an answer").status(), StatusCode::OK);
+    let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut *held).await.expect("a number");
+    let seconds = begun.elapsed().as_secs();
+    assert!(u64::try_from(waiting).is_ok_and(|waiting| waiting <= 1 + seconds), "{waiting} after {seconds} s");
+    held.commit().await.expect("let go");
+
+    for answer in timeout(SOON, flood).await.expect("all are answered").expect("no panic") {
+        let health: Value = answer.expect("an answer").json().await.expect("JSON");
+        assert_eq!(health["parts"]["database"], "ok", "{health}");
+    }
+}
+
 /// A token of somebody new.
 async fn newcomer(stand: &Stand) -> String {
     let login = stand.new_account().await;
