@@ -178,7 +178,7 @@ async fn retry_setup(State(state): State<AppState>, Asker(caller): Asker, PathId
 struct EventList {
     /// Events after this number; all that are kept if left out. A stream goes by Last-Event-ID first.
     after: Option<String>,
-    /// The `next_cursor` of the page before: another word for `after`.
+    /// The `next_cursor` of the page before: another word for `after`, which it goes before.
     cursor: Option<String>,
     /// 1–1000; 100 if left out.
     limit: Option<u32>,
@@ -196,7 +196,10 @@ async fn events(
     Params(list): Params<EventList>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let after = sse::after_of(list.cursor.as_deref().or(list.after.as_deref()))?;
+    let after = match list.cursor.as_deref() {
+        Some(cursor) => sse::after_of(Some(cursor)).map_err(|_| paging::bad_cursor())?,
+        None => sse::after_of(list.after.as_deref())?,
+    };
     if wants_stream(&headers) {
         return sse::pod_news(state, caller, id, after, &headers).await;
     }
