@@ -78,7 +78,7 @@ export default {
       return page.getByRole("region", { name: "Facts" }).getByTitle(words);
     };
     await (await git(own, "Clone, fetch and push over ssh.")).filter({ hasText: "Deploy key of this pod" }).waitFor();
-    const token = (await git(locked, "Clone, fetch, and push where the pod's owner may.")).filter({ hasText: "https, with a token for an hour" });
+    const token = (await git(locked, "Clone, fetch, and push where the pod's owner may.")).filter({ hasText: "https, with a token each time" });
     await token.getByText("The repository or its organisation takes no deploy keys.").waitFor();
     assert.deepEqual(errors, []);
   }),

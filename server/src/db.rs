@@ -51,9 +51,11 @@ pub async fn is_current(db: &Db) -> Result<bool, sqlx::Error> {
 }
 
 pub async fn connect(url: &str, connections: u32) -> Result<Db, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?
-        .application_name("pinacle")
-        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT), ("jit", JIT)]);
+    let options = PgConnectOptions::from_str(url)?.application_name("pinacle").options([
+        ("statement_timeout", STATEMENT_TIMEOUT),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+        ("jit", JIT),
+    ]);
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

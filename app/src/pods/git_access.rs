@@ -42,7 +42,7 @@ impl GitWay {
     pub fn label(self) -> &'static str {
         match self {
             GitWay::DeployKey => "Deploy key of this pod",
-            GitWay::AppToken => "https, with a token for an hour",
+            GitWay::AppToken => "https, with a token each time",
             GitWay::Anonymous => "https, without signing in",
         }
     }

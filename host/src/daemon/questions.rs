@@ -1,5 +1,5 @@
-//! What pods ask the control plane. Of its processes that listen, one after the other is asked; where one goes before it has answered,
-//! the next. While none listens, a question waits.
+//! What pods ask the control plane. Those of its processes that listen take questions by turns; what one of them does not answer, because
+//! it goes or takes too long, is asked again. While none listens, a question waits.
 
 use super::{Daemon, client, stream};
 use crate::{
@@ -9,17 +9,10 @@ use crate::{
     protocol::{GitAnswer, HostError, HostErrorCode, Reply, StreamInput, StreamOutput},
     valid,
 };
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, mpsc, oneshot},
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
@@ -27,32 +20,36 @@ use uuid::Uuid;
 
 /// From a pod's question to its answer: less than the pod waits itself, so that it hears why.
 const DEADLINE: Duration = Duration::from_secs(25);
+/// For one listener to answer: more than it takes itself.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Questions that nobody has taken yet, of all pods.
+const WAITING: usize = 64;
 /// Questions that one listener has not answered yet.
 const UNANSWERED: usize = 16;
+/// Between looks for those that nobody waits for any more, where there is no room for others.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Between questions of one pod, which may cost its owner a call of GitHub each.
-const PACE: Duration = Duration::from_secs(1);
+const PACE: Duration = Duration::from_millis(200);
 /// Before a pod's PID 1 is listened to again: doubled each time, while it ends the connection at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-type Listener = mpsc::Sender<Asked>;
 
 struct Asked {
     pod: Uuid,
     answer: oneshot::Sender<GitAnswer>,
 }
 
-#[derive(Default)]
 pub(super) struct Questions {
-    listeners: watch::Sender<Vec<Listener>>,
-    /// Counts what was asked, so that each listener has its turn.
-    turn: AtomicUsize,
+    ask: mpsc::Sender<Asked>,
+    /// Of whichever listener has room, in the order in which they came to it.
+    asked: Mutex<mpsc::Receiver<Asked>>,
 }
 
-/// One of the listeners, until it is dropped.
-struct Listening<'a> {
-    questions: &'a Questions,
-    listener: Listener,
+impl Default for Questions {
+    fn default() -> Self {
+        let (ask, asked) = mpsc::channel(WAITING);
+        Self { ask, asked: Mutex::new(asked) }
+    }
 }
 
 impl Questions {
@@ -63,28 +60,25 @@ impl Questions {
 
     async fn answer_to(&self, pod: Uuid) -> GitAnswer {
         loop {
-            let listener = self.listener().await;
             let (answer, answered) = oneshot::channel();
-            // One that fails has gone.
-            if listener.send(Asked { pod, answer }).await.is_ok()
-                && let Ok(answer) = answered.await
-            {
+            // Never closed: the other end is our own.
+            if self.ask.send(Asked { pod, answer }).await.is_err() {
+                return GitAnswer::refused("The pod's host can't ask. An operator should look at its log.");
+            }
+            if let Ok(Ok(answer)) = timeout(PATIENCE, answered).await {
                 return answer;
             }
         }
     }
 
-    /// The next one, as soon as there is one.
-    async fn listener(&self) -> Listener {
-        let mut listeners = self.listeners.subscribe();
+    /// The next one that somebody waits for.
+    async fn next(&self) -> Option<Asked> {
+        let mut asked = self.asked.lock().await;
         loop {
-            let mut open: Vec<Listener> = listeners.borrow_and_update().iter().filter(|listener| !listener.is_closed()).cloned().collect();
-            if !open.is_empty() {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % open.len();
-                return open.swap_remove(turn);
+            let next = asked.recv().await?;
+            if !next.answer.is_closed() {
+                return Some(next);
             }
-            // No error: what would be dropped is our own.
-            listeners.changed().await.unwrap_or_default();
         }
     }
 
@@ -96,18 +90,18 @@ impl Questions {
     {
         stream::write(&mut output, &Reply::Streaming).await?;
         let mut unanswered: HashMap<u64, oneshot::Sender<GitAnswer>> = HashMap::new();
-        let (listener, mut asked) = mpsc::channel(1);
-        let _listening = Listening::begin(self, listener);
         let mut last = 0;
+        let mut sweep = interval(SWEEP);
         loop {
-            // Whoever has waited for too long has gone.
+            // Whoever has waited for too long asks another.
             unanswered.retain(|_, asker| !asker.is_closed());
             tokio::select! {
-                Some(Asked { pod, answer }) = asked.recv(), if unanswered.len() < UNANSWERED => {
+                Some(Asked { pod, answer }) = self.next(), if unanswered.len() < UNANSWERED => {
                     last += 1;
                     unanswered.insert(last, answer);
                     stream::write(&mut output, &StreamOutput::Question { id: last, pod }).await?;
                 }
+                _ = sweep.tick(), if unanswered.len() == UNANSWERED => {}
                 frame = input.next() => {
                     let Some(frame) = frame? else { return Ok(()) };
                     let StreamInput::Answer { id, answer } = frame.parse()? else {
@@ -121,19 +115,6 @@ impl Questions {
                 }
             }
         }
-    }
-}
-
-impl<'a> Listening<'a> {
-    fn begin(questions: &'a Questions, listener: Listener) -> Self {
-        questions.listeners.send_modify(|listeners| listeners.push(listener.clone()));
-        Self { questions, listener }
-    }
-}
-
-impl Drop for Listening<'_> {
-    fn drop(&mut self) {
-        self.questions.listeners.send_modify(|listeners| listeners.retain(|other| !other.same_channel(&self.listener)));
     }
 }
 

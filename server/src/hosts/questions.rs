@@ -35,7 +35,7 @@ pub async fn listen(control: ControlPlane, stop: CancellationToken) {
 
 /// Never ends by itself.
 async fn keep(control: &ControlPlane) {
-    let (mut streams, mut held) = (JoinSet::new(), HashMap::<HostId, AbortHandle>::new());
+    let (mut streams, mut held) = (JoinSet::new(), HashMap::<HostId, (HostTarget, AbortHandle)>::new());
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -59,15 +59,16 @@ async fn keep(control: &ControlPlane) {
                 continue;
             }
         };
-        held.retain(|id, stream| {
-            let is_there = hosts.iter().any(|host| host.id == *id);
-            if !is_there {
+        held.retain(|_, (held, stream)| {
+            // Under another address or key it is opened anew.
+            let is_as_before = hosts.contains(held);
+            if !is_as_before {
                 stream.abort();
             }
-            is_there && !stream.is_finished()
+            is_as_before && !stream.is_finished()
         });
         for host in hosts {
-            held.entry(host.id).or_insert_with(|| streams.spawn(hold(control.clone(), host)));
+            held.entry(host.id).or_insert_with(|| (host.clone(), streams.spawn(hold(control.clone(), host))));
         }
     }
 }

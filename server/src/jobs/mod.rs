@@ -58,7 +58,13 @@ pub async fn work(control: ControlPlane, stop: CancellationToken) {
     all.spawn(pods.run(stop.clone()));
     all.spawn(fleet.run(stop.clone()));
     all.spawn(github.run(stop.clone()));
-    all.spawn(fleet::clock(control.db.clone(), stop.clone()));
-    all.spawn(hosts::questions::listen(control, stop));
+    all.spawn(fleet::clock(control.db.clone(), stop));
+    // It outlives the stop: what ends in order may still sign in.
+    let listening = CancellationToken::new();
+    let listener = tokio::spawn(hosts::questions::listen(control, listening.clone()));
     while all.join_next().await.is_some() {}
+    listening.cancel();
+    if let Err(error) = listener.await {
+        tracing::error!(%error, "listening to hosts ended by a fault");
+    }
 }

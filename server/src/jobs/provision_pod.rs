@@ -208,7 +208,7 @@ async fn boot(run: &Run<'_>, row: &PodRow, host: &HostTarget, address: IpAddr) -
     run.step(JobStep::Keys, "git identity and secrets", told).await
 }
 
-/// Tells a pod that runs already, its git's way settled once more; where that can't be, it keeps what it has. What it gets of its team's
+/// Tells a pod that runs already, its git's way settled once more; where that fails, it keeps what it has. What it gets of its team's
 /// secrets goes with it, but what runs in it was started with those of its boot: it stays marked until it is restarted. A failure is
 /// `step`'s.
 pub async fn configure(run: &Run<'_>, row: &PodRow, host: &HostTarget, step: JobStep) -> Result<(), Halt> {

@@ -54,16 +54,21 @@ impl Way {
 }
 
 /// None: the pod has no repository at GitHub. With `again`, what was settled before is looked at once more. What GitHub does not
-/// answer makes no error where the pod has nothing to lose: it runs, and its page says which way it has and why.
+/// answer makes no error: the pod runs, and its page says which way it has and why.
 pub async fn settle(control: &ControlPlane, row: &PodRow, lease: i64, again: bool) -> AppResult<Option<Way>> {
     let Some(Ok(RepositoryAddress::GitHub { owner, name })) = row.repository.as_deref().map(RepositoryAddress::parse) else { return Ok(None) };
     let settling = Settling { control, row, lease, repository: format!("{owner}/{name}"), owner, name };
     // Nobody's account goes on working in a team that it has left: what the pod has stays, and nothing more is asked for.
     let again = again && row.owner_left_at.is_none();
+    let tokens = row.git_access.as_ref().filter(|access| access.0.way == GitWay::AppToken);
     let known = store::key_of(&control.db, row.id()).await.map_err(db::fault)?;
-    let registered = match known.filter(|key| key.github_key_id.is_some() && !again) {
+    // A key that tokens have taken the place of is looked at again.
+    let registered = match known.filter(|key| key.github_key_id.is_some() && !again && tokens.is_none()) {
         Some(key) => Ok(key),
-        None if row.owner_left_at.is_some() => return Ok(None),
+        // Whoever takes the pod over is given some.
+        None if row.owner_left_at.is_some() => {
+            return Ok(tokens.map(|access| Way { access: access.0.clone(), key: None, repository: settling.repository }));
+        }
         None => settling.register().await?,
     };
     let (key, access) = match registered {
@@ -124,10 +129,11 @@ impl Settling<'_> {
 
     /// For who may have no key of its own: whether its git gets a token when it asks for one, which one that is made now shows.
     async fn without_key(&self, why: GitWhy) -> AppResult<GitWay> {
-        if matches!(why, GitWhy::NoConsent | GitWhy::Revoked) {
-            return Ok(GitWay::Anonymous);
-        }
         let had_tokens = self.row.git_access.as_ref().is_some_and(|access| access.0.way == GitWay::AppToken);
+        if matches!(why, GitWhy::NoConsent | GitWhy::Revoked) {
+            // Git is told so when it asks, and given a token again once that is mended.
+            return Ok(if had_tokens { GitWay::AppToken } else { GitWay::Anonymous });
+        }
         Ok(match git_token::make(self.control, self.row, (&self.owner, &self.name)).await? {
             Ok(_) => GitWay::AppToken,
             // What GitHub does not answer takes nothing away: it is asked again when git asks.

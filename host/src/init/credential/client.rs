@@ -29,6 +29,7 @@ pub fn run(operation: &str) -> ExitCode {
             Zeroizing::new(format!("username={username}\npassword={}\n", token.as_str()))
         }
         Ok(Outcome::Answered(GitAnswer::Refused { why })) => refused(&why),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => refused("Nobody answered in time. Try again in a moment."),
         Err(error) => refused(&format!("The pod's PID 1 does not answer ({error}). Try again; if that does not help, restart the pod.")),
     };
     match io::stdout().write_all(said.as_bytes()) {
