@@ -102,10 +102,12 @@ export default {
       await dialog.getByRole("button", { name: "Remove member" }).click();
       await row.waitFor({ state: "detached" });
       await member.page.getByText(/not in this pod’s team any more|not in this pod's team any more/).first().waitFor({ timeout: 2_000 });
-      for (const path of [`${team}/pods`, `${team}/pods/new`]) {
+      for (const path of [team, `${team}/pods`, `${team}/pods/new`, `${team}/secrets`]) {
         const gone = await member.page.goto(path);
         assert.equal(gone.status(), 404, path);
         await member.page.getByRole("heading", { name: "Nothing here that you can see" }).waitFor();
+        // In the one main part that a page has, which is where "Skip to content" leads.
+        assert.equal(await member.page.getByRole("main").count(), 1, path);
       }
 
       // It is told, filtered, and taken away as a file.

@@ -42,16 +42,27 @@ pub fn AccountPage() -> impl IntoView {
     let everything = Resource::new(|| (), |()| load());
     view! {
         <Title text="Account" />
-        <main id="main">
-            <Suspense fallback=|| view! { <p class="dim">"Loading your account…"</p> }>
-                {move || Suspend::new(async move {
-                    match everything.await {
-                        Ok(all) => view! { <TheAccount all /> }.into_any(),
-                        Err(error) => view! { <Problem error what="Your account" /> }.into_any(),
+        <Suspense fallback=|| {
+            view! {
+                <main id="main">
+                    <p class="dim">"Loading your account…"</p>
+                </main>
+            }
+        }>
+            {move || Suspend::new(async move {
+                match everything.await {
+                    Ok(all) => {
+                        view! {
+                            <main id="main">
+                                <TheAccount all />
+                            </main>
+                        }
+                            .into_any()
                     }
-                })}
-            </Suspense>
-        </main>
+                    Err(error) => view! { <Problem error what="Your account" /> }.into_any(),
+                }
+            })}
+        </Suspense>
     }
 }
 

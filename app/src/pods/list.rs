@@ -101,17 +101,22 @@ pub fn PodsPage() -> impl IntoView {
     });
     view! {
         <Title text="Pods" />
-        <main id="main">
-            <Transition fallback=|| view! { <Loading /> }>
-                {move || Suspend::new(async move {
-                    let me = me.await.ok().map(|me| me.id);
-                    match listing.await {
-                        Ok(listing) => view! { <Listed listing news again filter me /> }.into_any(),
-                        Err(error) => view! { <Problem error what="Pods" /> }.into_any(),
+        <Transition fallback=|| view! { <Loading /> }>
+            {move || Suspend::new(async move {
+                let me = me.await.ok().map(|me| me.id);
+                match listing.await {
+                    Ok(listing) => {
+                        view! {
+                            <main id="main">
+                                <Listed listing news again filter me />
+                            </main>
+                        }
+                            .into_any()
                     }
-                })}
-            </Transition>
-        </main>
+                    Err(error) => view! { <Problem error what="Pods" /> }.into_any(),
+                }
+            })}
+        </Transition>
     }
 }
 
@@ -484,14 +489,16 @@ fn Blank(new_pod: String, repositories: Vec<Repository>, silent: Option<String>)
 fn Loading() -> impl IntoView {
     let cell = || view! { <td><div class="skeleton"></div></td> };
     view! {
-        <div class="head">
-            <h1>"Pods"</h1>
-        </div>
-        <div class="list pods" aria-busy="true">
-            <table>
-                <caption class="sr">"Pods, loading"</caption>
-                <tbody>{(0..3).map(|_| view! { <tr>{cell()} {cell()} {cell()} {cell()}</tr> }).collect_view()}</tbody>
-            </table>
-        </div>
+        <main id="main">
+            <div class="head">
+                <h1>"Pods"</h1>
+            </div>
+            <div class="list pods" aria-busy="true">
+                <table>
+                    <caption class="sr">"Pods, loading"</caption>
+                    <tbody>{(0..3).map(|_| view! { <tr>{cell()} {cell()} {cell()} {cell()}</tr> }).collect_view()}</tbody>
+                </table>
+            </div>
+        </main>
     }
 }

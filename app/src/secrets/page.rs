@@ -100,16 +100,27 @@ pub fn SecretsPage() -> impl IntoView {
     );
     view! {
         <Title text="Secrets" />
-        <main id="main">
-            <Transition fallback=|| view! { <p class="dim">"Loading secrets…"</p> }>
-                {move || Suspend::new(async move {
-                    match first.await {
-                        Ok(first) => view! { <Shown first place /> }.into_any(),
-                        Err(error) => view! { <Problem error what="The secrets" /> }.into_any(),
+        <Transition fallback=|| {
+            view! {
+                <main id="main">
+                    <p class="dim">"Loading secrets…"</p>
+                </main>
+            }
+        }>
+            {move || Suspend::new(async move {
+                match first.await {
+                    Ok(first) => {
+                        view! {
+                            <main id="main">
+                                <Shown first place />
+                            </main>
+                        }
+                            .into_any()
                     }
-                })}
-            </Transition>
-        </main>
+                    Err(error) => view! { <Problem error what="The secrets" /> }.into_any(),
+                }
+            })}
+        </Transition>
     }
 }
 

@@ -25,7 +25,12 @@ pub fn Problem(error: AppError, #[prop(into)] what: String) -> impl IntoView {
         ErrorCode::NotFound => view! { <NotFound /> }.into_any(),
         code => {
             answer_with(code.status());
-            view! { <Failed message=error.message what /> }.into_any()
+            view! {
+                <main id="main">
+                    <Failed message=error.message what />
+                </main>
+            }
+            .into_any()
         }
     }
 }

@@ -579,6 +579,23 @@ impl User<'_> {
         result["stdout"].as_str().expect("text").to_owned()
     }
 
+    /// The pod's machine ends by itself, which is seen, and is booted anew.
+    pub async fn crashes(&self, id: &str) {
+        let mut stream = self.stream(id, Some(0)).await;
+        on_host(
+            number_of(&self.pod(id).await),
+            &format!("runsc --root /run/pinacle/runsc kill {} KILL 2>/dev/null || pkill -KILL -f 'runsc-sandbox.*{id}'; true", id.replace('-', "")),
+        );
+        let said = |news: &Value| {
+            let event = &news["event"];
+            event["step"] == "sandbox"
+                && event["kind"] == "output"
+                && event["text"].as_str().is_some_and(|text| text.contains("The machine ended by itself"))
+        };
+        timeout(SOON, async { while !said(&stream.next().await.expect("the stream goes on").1) {} }).await.expect("it is seen");
+        self.until_status(id, "running").await;
+    }
+
     pub async fn delete(&self, id: &str) {
         let mut stream = self.stream(id, Some(i64::MAX)).await;
         self.wish(id, "delete").await;

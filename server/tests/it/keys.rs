@@ -265,8 +265,7 @@ async fn git_gets_no_token_any_more_once_its_pods_owner_has_left_and_one_of_who_
     let words = fetch(&owner, &id).await;
     assert!(words.contains("has left its team") && words.contains("takes the pod over") && !words.contains("Username"), "{words}");
     // Also where its machine was booted anew meanwhile.
-    owner.wish(&id, "restart").await;
-    owner.until_status(&id, "running").await;
+    owner.crashes(&id).await;
     let words = fetch(&owner, &id).await;
     assert!(words.contains("has left its team"), "{words}");
     assert_eq!(owner.ask(Method::POST, &format!("/teams/{team}/pods/take-over"), json!({ "pods": [id] })).await.0, 200);

@@ -749,19 +749,7 @@ async fn a_sandbox_that_ended_by_itself_is_brought_back_and_a_pods_disk_survives
     // The newest wish, long answered, is a restart: that it was ended on purpose then says nothing of what comes.
     user.wish(&id, "restart").await;
     user.until(&id, "it is restarted", |pod| pod["status"] == "running" && pod["behind"] == false).await;
-    on_host(
-        host,
-        &format!("runsc --root /run/pinacle/runsc kill {} KILL 2>/dev/null || pkill -KILL -f 'runsc-sandbox.*{id}'; true", id.replace('-', "")),
-    );
-    let mut stream = user.stream(&id, Some(0)).await;
-    let said = |news: &Value| {
-        let event = &news["event"];
-        event["step"] == "sandbox"
-            && event["kind"] == "output"
-            && event["text"].as_str().is_some_and(|text| text.contains("The machine ended by itself"))
-    };
-    timeout(SOON, async { while !said(&stream.next().await.expect("the stream goes on").1) {} }).await.expect("it is seen");
-    user.until_status(&id, "running").await;
+    user.crashes(&id).await;
     assert_eq!(inventory(host).await.boot_id, before, "the host itself went on");
     assert_eq!(user.shell(&id, "cat kept").await, "mine\n");
     user.delete(&id).await;
