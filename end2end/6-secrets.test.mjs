@@ -148,8 +148,11 @@ export default {
       await fitsPhone(page);
       await page.getByRole("button", { name: new RegExp(`^Actions for ${other}`) }).click();
       await page.getByRole("button", { name: "Rename…" }).click();
-      await page.getByRole("dialog", { name: `Rename ${other}` }).getByLabel("Name").fill(renamed);
-      await page.getByRole("button", { name: "Rename secret" }).click();
+      const dialog = page.getByRole("dialog", { name: `Rename ${other}` });
+      await dialog.getByLabel("Name").fill(renamed);
+      await dialog.getByRole("button", { name: "Rename secret" }).click();
+      // Until then what is typed goes to the dialog, whatever it is meant for.
+      await dialog.waitFor({ state: "hidden" });
       await page.getByLabel("Search names").fill(renamed);
       await row(page, renamed).waitFor();
       await page.getByRole("button", { name: new RegExp(`^Actions for ${renamed}`) }).click();
