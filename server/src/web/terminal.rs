@@ -43,6 +43,8 @@ pub const PING: Duration = Duration::from_secs(20);
 pub const SILENCE: Duration = Duration::from_secs(60);
 /// How long what was handed on may take to leave for the pod, once a terminal's socket closes.
 const LEAVE: Duration = Duration::from_secs(5);
+/// The same where the browser has gone, whom that holds up no more: longer than a pod may take to open a terminal.
+const ALONE: Duration = Duration::from_secs(20);
 /// And once there is no right to it any more: who has lost it is shown out.
 const SHOWN_OUT: Duration = Duration::from_secs(1);
 /// A message that is not taken within this long: the browser is gone.
@@ -97,7 +99,11 @@ pub async fn attach(
         }
         taken
     };
-    let leave = if matches!(reason, End::Right(why) if why.is_final()) { SHOWN_OUT } else { LEAVE };
+    let leave = match &reason {
+        End::Right(why) if why.is_final() => SHOWN_OUT,
+        End::Gone => ALONE,
+        End::Exit(_) | End::Closed(_) | End::Right(_) => LEAVE,
+    };
     let taken = tokio::time::timeout(leave, taken).await.unwrap_or_else(|_| {
         tracing::warn!("what was typed last may not have left for the pod");
         None
