@@ -127,8 +127,8 @@ pub enum Command {
         window: bool,
     },
     /// Stream, of the host: a `StreamOutput::Question` whenever git in one of its pods is to sign in, answered by
-    /// `StreamInput::Answer`. Of several control planes that listen, one is asked, and another where that one goes before it has
-    /// answered. Ended when the connection is.
+    /// `StreamInput::Answer`. Of several control planes that listen, one is asked, and another where that one goes or takes too long.
+    /// Ended when the connection is.
     Questions,
 }
 

@@ -92,6 +92,11 @@ pub fn git_answer(answer: &GitAnswer) -> Checked {
     }
 }
 
+/// The answer, or where it can't be passed on a refusal in its place.
+pub fn or_refused(answer: GitAnswer) -> GitAnswer {
+    git_answer(&answer).map_or_else(|error| GitAnswer::refused(error.message), |()| answer)
+}
+
 /// Scheme and authority, such as `https://github.com`.
 fn is_origin(text: &str) -> bool {
     let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or("");

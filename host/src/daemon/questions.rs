@@ -107,10 +107,9 @@ impl Questions {
                     let StreamInput::Answer { id, answer } = frame.parse()? else {
                         return Err(FrameError::Unexpected("something else than an answer"));
                     };
-                    let answer = valid::git_answer(&answer).map_or_else(|error| GitAnswer::refused(error.message), |()| answer);
                     if let Some(asker) = unanswered.remove(&id) {
                         // It may have gone.
-                        let _gone = asker.send(answer);
+                        let _gone = asker.send(valid::or_refused(answer));
                     }
                 }
             }

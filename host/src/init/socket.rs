@@ -1,7 +1,11 @@
 //! Unix sockets on which programs in the pod ask PID 1 something.
 
 use super::complain;
-use crate::inside::DEV_UID;
+use crate::{
+    frame::FrameReader,
+    inside::{ASK_DEADLINE, DEV_UID},
+};
+use serde::de::DeserializeOwned;
 use std::{
     fs, io,
     os::unix::fs::{PermissionsExt, chown},
@@ -9,9 +13,17 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::AsyncRead,
     net::{UnixListener, UnixStream},
     sync::Semaphore,
+    time::timeout,
 };
+
+/// The first thing that an asker says, within its deadline.
+pub async fn wanted<T: DeserializeOwned>(input: &mut FrameReader<impl AsyncRead + Unpin>) -> io::Result<T> {
+    let frame = timeout(ASK_DEADLINE, input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)?;
+    frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?.parse().map_err(io::Error::other)
+}
 
 /// Answers `dev` and root, so many at once, until the pod ends. Others wait.
 pub async fn serve<F>(path: &'static str, at_once: usize, answer: impl Fn(UnixStream) -> F) -> io::Result<()>

@@ -60,14 +60,14 @@ pub async fn settle(control: &ControlPlane, row: &PodRow, lease: i64, again: boo
     let settling = Settling { control, row, lease, repository: format!("{owner}/{name}"), owner, name };
     // Nobody's account goes on working in a team that it has left: what the pod has stays, and nothing more is asked for.
     let again = again && row.owner_left_at.is_none();
-    let tokens = row.git_access.as_ref().filter(|access| access.0.way == GitWay::AppToken);
+    let tokens = settling.tokens();
     let known = store::key_of(&control.db, row.id()).await.map_err(db::fault)?;
     // A key that tokens have taken the place of is looked at again.
     let registered = match known.filter(|key| key.github_key_id.is_some() && !again && tokens.is_none()) {
         Some(key) => Ok(key),
         // Whoever takes the pod over is given some.
         None if row.owner_left_at.is_some() => {
-            return Ok(tokens.map(|access| Way { access: access.0.clone(), key: None, repository: settling.repository }));
+            return Ok(tokens.map(|access| Way { access: access.clone(), key: None, repository: settling.repository }));
         }
         None => settling.register().await?,
     };
@@ -95,7 +95,12 @@ pub(super) fn sealed_row(key: Uuid, pod: Uuid) -> Vec<u8> {
     format!("ssh_keys/{key}/{pod}").into_bytes()
 }
 
-impl Settling<'_> {
+impl<'a> Settling<'a> {
+    /// What was settled before, where that was tokens.
+    fn tokens(&self) -> Option<&'a GitAccess> {
+        self.row.git_access.as_ref().map(|access| &access.0).filter(|access| access.way == GitWay::AppToken)
+    }
+
     /// The key that GitHub has, or why it has none.
     async fn register(&self) -> AppResult<Result<KeyRow, GitWhy>> {
         let user = UserId(self.row.owner_id);
@@ -129,7 +134,7 @@ impl Settling<'_> {
 
     /// For who may have no key of its own: whether its git gets a token when it asks for one, which one that is made now shows.
     async fn without_key(&self, why: GitWhy) -> AppResult<GitWay> {
-        let had_tokens = self.row.git_access.as_ref().is_some_and(|access| access.0.way == GitWay::AppToken);
+        let had_tokens = self.tokens().is_some();
         if matches!(why, GitWhy::NoConsent | GitWhy::Revoked) {
             // Git is told so when it asks, and given a token again once that is mended.
             return Ok(if had_tokens { GitWay::AppToken } else { GitWay::Anonymous });

@@ -79,9 +79,8 @@ impl Questions {
 
     fn answered(&self, id: u64, answer: GitAnswer) {
         let Some(asker) = self.waiting().remove(&id) else { return };
-        let answer = valid::git_answer(&answer).map_or_else(|error| GitAnswer::refused(error.message), |()| answer);
         // The helper may have gone.
-        let _gone = asker.send(answer);
+        let _gone = asker.send(valid::or_refused(answer));
     }
 }
 

@@ -21,11 +21,9 @@ pub async fn serve(pod: Arc<Pod>) -> io::Result<()> {
 }
 
 async fn answer(pod: &Pod, asker: UnixStream) -> io::Result<()> {
-    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let (read, mut write) = asker.into_split();
     let mut input = FrameReader::new(read);
-    let frame = timeout(ASK_DEADLINE, input.next()).await.map_err(late)?.map_err(io::Error::other)?;
-    let wanted: Wanted = frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?.parse().map_err(io::Error::other)?;
+    let wanted: Wanted = socket::wanted(&mut input).await?;
     let own = pod.config.lock().unwrap_or_else(PoisonError::into_inner).git_credential.clone();
     let outcome = if own.is_some_and(|own| wanted.is_of(&own)) {
         tokio::select! {
@@ -36,5 +34,5 @@ async fn answer(pod: &Pod, asker: UnixStream) -> io::Result<()> {
     } else {
         Outcome::NotOwn
     };
-    timeout(ASK_DEADLINE, write_json(&mut write, &outcome)).await.map_err(late)?.map_err(io::Error::other)
+    timeout(ASK_DEADLINE, write_json(&mut write, &outcome)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)
 }

@@ -46,8 +46,7 @@ async fn answer(pod: &Pod, socket: UnixStream) -> io::Result<()> {
     let raw = socket.as_fd().try_clone_to_owned()?;
     let (read, mut write) = socket.into_split();
     let mut input = FrameReader::new(read);
-    let frame = timeout(ASK_DEADLINE, input.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)?;
-    let wanted: Wanted = frame.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?.parse().map_err(io::Error::other)?;
+    let wanted: Wanted = socket::wanted(&mut input).await?;
     let started = start(pod, &wanted, descriptors);
     let master = started.as_ref().ok().and_then(|(_, _, master)| master.as_ref());
     sendmsg::<()>(raw.as_raw_fd(), &[IoSlice::new(b"+")], &rights(&master.map(AsRawFd::as_raw_fd)), MsgFlags::MSG_NOSIGNAL, None)?;
